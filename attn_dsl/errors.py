@@ -1,0 +1,97 @@
+"""What a user sees when something is wrong: diagnostics, their rendering, and the exceptions that carry them.
+
+A `Diagnostic` says what is wrong, where, and how to mend it. Every exception of this package derives from
+`AttnError` and prints as its rendered diagnostics:
+
+    error: index 'd' stands only on the right of '='
+      --> bad.attn:7:16
+      |
+    7 | S[b,h,i,j] = Q[b,h,i,d] * K[b,h,j,d]
+      |                      ^
+      = help: '+=' sums over it:  S[b,h,i,j] += Q[b,h,i,d] * K[b,h,j,d]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from attn_dsl.ir.expr import Span
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """One finding. ``help`` says how to mend it; ``severity`` is ``error`` or ``warning``."""
+
+    message: str
+    span: Span | None = None
+    help: str = ""
+    notes: tuple[str, ...] = ()
+    severity: str = "error"
+
+    def render(self, sources: Mapping[str, str]) -> str:
+        """The diagnostic as plain text; ``sources`` maps a file's name to its text."""
+        lines = [f"{self.severity}: {self.message}"]
+        gutter = ""
+        if self.span is not None:
+            gutter = " " * len(str(self.span.line))
+            lines += _excerpt(self.span, sources.get(self.span.file), gutter)
+        lines += [f"{gutter} = note: {note}" for note in self.notes]
+        if self.help:
+            lines.append(f"{gutter} = help: {self.help}")
+        return "\n".join(lines)
+
+
+def _excerpt(span: Span, text: str | None, gutter: str) -> list[str]:
+    head = f"{gutter}--> {span.file}:{span.line}:{span.column}"
+    rows = text.splitlines() if text is not None else []
+    if not 1 <= span.line <= len(rows):
+        return [head]
+    row = rows[span.line - 1]
+    end = span.end_column if span.end_line == span.line else len(row) + 1
+    # Tabs are kept in the underline, so that it stands under the span at any tab width.
+    pad = "".join("\t" if c == "\t" else " " for c in row[: span.column - 1])
+    return [
+        head,
+        f"{gutter} |",
+        f"{span.line} | {row}",
+        f"{gutter} | {pad}{'^' * max(1, end - span.column)}",
+    ]
+
+
+class AttnError(Exception):
+    """Base of every error of this package; ``str(error)`` is what the user should read."""
+
+    def __init__(
+        self, diagnostics: Diagnostic | Sequence[Diagnostic] | str, sources: Mapping[str, str] | None = None
+    ) -> None:
+        if isinstance(diagnostics, str):
+            diagnostics = Diagnostic(diagnostics)
+        if isinstance(diagnostics, Diagnostic):
+            diagnostics = (diagnostics,)
+        self.diagnostics: tuple[Diagnostic, ...] = tuple(diagnostics)
+        self.sources: dict[str, str] = dict(sources or {})
+        super().__init__(self.diagnostics)
+
+    def __str__(self) -> str:
+        return "\n\n".join(d.render(self.sources) for d in self.diagnostics)
+
+
+class LanguageError(AttnError):
+    """A file that is not a legal ``.attn`` text."""
+
+
+class ArgumentError(AttnError):
+    """A call whose params, shapes, dtypes or devices do not fit the file."""
+
+
+class NotLoweredError(AttnError):
+    """A legal mechanism that the chosen target cannot generate yet; names the statement."""
+
+
+class CacheError(AttnError):
+    """A cache directory that cannot be used."""
+
+
+class TargetError(AttnError):
+    """A target that is unknown, or whose compiler is missing or refused."""

@@ -1,0 +1,1 @@
+"""The intermediate representation: expressions, statements, cascades. Imports nothing of the rest."""

@@ -1,0 +1,172 @@
+"""The cascade: the one representation every stage works on.
+
+    Cascade   ::= name, params, indices, inputs, statements, outputs, masks
+    Statement ::= Einsum | Ranking
+    Einsum    ::= target[keys] (reduce)= body where guard       reduce absent: pointwise
+    Ranking   ::= target[dims] = topk | topp | argsort | argmax [over](body, k) where guard
+
+A composite dimension ``(g r)`` is two indices everywhere but in the layout of an input or output, where
+``Axis`` keeps them together. A tensor that several reductions with one operator define is their sum
+(product, maximum, ...): its statements share target, dims and reduce.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from attn_dsl.ir.expr import Expr, IndexVar, Span
+
+
+class Reduction(StrEnum):
+    """How several elements become one. Absent elements are skipped; over none, the result is absent."""
+
+    SUM = "+"
+    PRODUCT = "*"
+    MAX = "max"
+    MIN = "min"
+    MEAN = "mean"
+    ANY = "any"
+    ALL = "all"
+
+
+class RankingKind(StrEnum):
+    """Statements that compare the elements along an index with one another."""
+
+    TOPK = "topk"
+    TOPP = "topp"
+    ARGSORT = "argsort"
+    ARGMAX = "argmax"
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """``param name: kind = default``; kind is int, float or bool."""
+
+    name: str
+    kind: str
+    default: int | float | bool | None
+    span: Span | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """An index. ``size`` is None where an input dimension gives the extent. ``limit`` is a data-dependent
+    extent (``index j < length[b]``): elements with ``j >= limit`` do not exist."""
+
+    name: str
+    size: Expr | None = None
+    limit: Expr | None = None
+    span: Span | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """One dimension of an argument's or result's layout, holding the indices it is composed of, row-major.
+
+    ``indices`` empty: a dimension that binds no index, of any size (``_``) or of ``size``.
+    ``name``: the name of a composite, ``h=(g r)``.
+    """
+
+    indices: tuple[str, ...]
+    name: str | None = None
+    size: Expr | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A tensor argument. ``dtype`` None: any floating type. Its slots in a Read are ``slots(axes)``."""
+
+    name: str
+    axes: tuple[Axis, ...]
+    dtype: str | None = None
+    span: Span | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def slots(self) -> tuple[str | None, ...]:
+        """The index of each slot in reading order; None for a dimension that binds none."""
+        return tuple(slot for axis in self.axes for slot in (axis.indices or (None,)))
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A result, laid out by ``axes`` (every axis has indices). ``dtype`` None: the floating inputs' own."""
+
+    name: str
+    axes: tuple[Axis, ...]
+    dtype: str | None = None
+    span: Span | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Mask:
+    """A named predicate, kept for reports; statements have it inlined."""
+
+    name: str
+    predicate: Expr
+    span: Span | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Einsum:
+    """One statement. ``dims`` are the target's own indices, ``keys`` the expression written in each slot
+    (``IndexVar(dim)`` but for a keyed reduction); ``over`` the reduced indices, in order of appearance."""
+
+    target: str
+    dims: tuple[str, ...]
+    keys: tuple[Expr, ...]
+    reduce: Reduction | None
+    over: tuple[str, ...]
+    body: Expr
+    where: Expr | None = None
+    span: Span | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def is_keyed(self) -> bool:
+        """Whether an element is sent to a computed place."""
+        return any(key != IndexVar(dim) for key, dim in zip(self.keys, self.dims, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """``target[dims] = kind[over](body, count) where guard``; argmax drops ``over`` from dims."""
+
+    target: str
+    dims: tuple[str, ...]
+    kind: RankingKind
+    over: str
+    body: Expr
+    count: Expr | None = None
+    where: Expr | None = None
+    span: Span | None = field(default=None, compare=False, repr=False)
+
+
+Statement = Einsum | Ranking
+
+
+@dataclass(frozen=True, slots=True)
+class Cascade:
+    """A whole mechanism: resolved, functions inlined, statements in an order where definitions come first."""
+
+    name: str
+    params: tuple[Param, ...]
+    indices: tuple[Index, ...]
+    inputs: tuple[Input, ...]
+    statements: tuple[Statement, ...]
+    outputs: tuple[Output, ...]
+    masks: tuple[Mask, ...] = ()
+
+    def input(self, name: str) -> Input | None:
+        """The input of that name, or None for a computed tensor."""
+        return next((i for i in self.inputs if i.name == name), None)
+
+    def index(self, name: str) -> Index:
+        """The declaration of an index. KeyError where there is none."""
+        for index in self.indices:
+            if index.name == name:
+                return index
+        raise KeyError(name)
+
+    def definitions(self, tensor: str) -> tuple[Statement, ...]:
+        """The statements that define a computed tensor, in order; empty for an input."""
+        return tuple(s for s in self.statements if s.target == tensor)

@@ -1,0 +1,137 @@
+"""Scalar expressions: what stands on the right of a statement, after functions are inlined.
+
+    Expr ::= Const | ParamRef | SizeOf | IndexVar | Read | Op | Select | Default | Member | Cast | Detach
+
+Nodes are immutable, compare by structure, and carry the source span they came from, which takes no
+part in equality or hashing. An expression denotes a partial value: it may be *absent* (design, §2).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of source text: 1-based lines and columns, the end exclusive."""
+
+    file: str
+    line: int
+    column: int
+    end_line: int
+    end_column: int
+
+
+@dataclass(frozen=True, slots=True)
+class Const:
+    """A literal: an integer, a real (``inf`` included) or a truth value."""
+
+    value: int | float | bool
+    span: Span | None = field(default=None, compare=False, repr=False)
+
+    def __eq__(self, other: object) -> bool:  # 1, 1.0 and True are three constants
+        return (
+            isinstance(other, Const)
+            and type(self.value) is type(other.value)
+            and repr(self.value) == repr(other.value)
+        )
+
+    def __hash__(self) -> int:
+        return hash((type(self.value).__name__, repr(self.value)))
+
+
+@dataclass(frozen=True, slots=True)
+class ParamRef:
+    """A constant of the operator, given to ``compile``."""
+
+    name: str
+    span: Span | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SizeOf:
+    """``size(i)``: the extent of an index, an integer known at call time."""
+
+    index: str
+    span: Span | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class IndexVar:
+    """The integer value of an index."""
+
+    name: str
+    span: Span | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """``T[e0, e1, ...]``: one expression a slot; a composite dimension takes one slot a member.
+
+    Outside the tensor's bounds, or where the tensor itself is absent, the read is absent.
+    """
+
+    tensor: str
+    indices: tuple[Expr, ...]
+    span: Span | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Op:
+    """An operator or function of ``operators.OPERATORS`` applied to its arguments."""
+
+    name: str
+    args: tuple[Expr, ...]
+    span: Span | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Select:
+    """``then if condition else otherwise``: needs only the side it takes."""
+
+    condition: Expr
+    then: Expr
+    otherwise: Expr
+    span: Span | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Default:
+    """``default(value, fallback)``: the fallback where the value is absent."""
+
+    value: Expr
+    fallback: Expr
+    span: Span | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """``element in T[b, i, :]``: whether the element stands among the entries along the ``:`` slot (None)."""
+
+    element: Expr
+    tensor: str
+    indices: tuple[Expr | None, ...]
+    span: Span | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """``f32(x)``: conversion to a named dtype."""
+
+    dtype: str
+    value: Expr
+    span: Span | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Detach:
+    """``detach(x)``: x, through which no gradient flows."""
+
+    value: Expr
+    span: Span | None = field(default=None, compare=False, repr=False)
+
+
+Expr: TypeAlias = (
+    Const | ParamRef | SizeOf | IndexVar | Read | Op | Select | Default | Member | Cast | Detach
+)

@@ -1,0 +1,16 @@
+"""A schedule: how a program is cut into tiles. It may change speed, never results."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Tile sizes in elements (powers of two, at least 16), warps a program, pipeline stages. None: the default
+    table decides by device, dtype and feature sizes."""
+
+    row_tile: int | None = None
+    stream_tile: int | None = None
+    num_warps: int | None = None
+    num_stages: int | None = None

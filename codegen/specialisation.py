@@ -1,0 +1,22 @@
+"""What a program is specialised on; everything else (lengths, batches, strides) is known only at launch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from attn_dsl.codegen.schedule import Schedule
+
+
+@dataclass(frozen=True, slots=True)
+class Specialisation:
+    """``dtypes``: of every input, by name (``bf16``, ...). ``sizes``: the extents of the *whole* indices, those
+    that a tile holds entirely (feature sizes); ``codegen.whole_indices(cascade)`` says which. ``params``: every
+    param's value. ``architecture``: ``cuda:90``, ``hip:gfx942`` or ``interpreter``. ``matmul_precision``:
+    ``ieee`` or ``tf32``, for f32 contractions."""
+
+    params: tuple[tuple[str, int | float | bool], ...]
+    dtypes: tuple[tuple[str, str], ...]
+    sizes: tuple[tuple[str, int], ...]
+    architecture: str
+    schedule: Schedule = Schedule()
+    matmul_precision: str = "ieee"
