@@ -35,14 +35,6 @@ class Extent:
 
 
 @dataclass(frozen=True, slots=True)
-class AxisExtent:
-    """The length of one axis of an input, for a dimension that binds no index."""
-
-    tensor: str
-    axis: int
-
-
-@dataclass(frozen=True, slots=True)
 class ParamValue:
     """A param passed at launch."""
 
@@ -56,10 +48,8 @@ class ScalarValue:
     tensor: str
 
 
-ArgumentSource = Pointer | Stride | Extent | AxisExtent | ParamValue | ScalarValue
-_SOURCES: dict[str, type[Any]] = {
-    c.__name__: c for c in (Pointer, Stride, Extent, AxisExtent, ParamValue, ScalarValue)
-}
+ArgumentSource = Pointer | Stride | Extent | ParamValue | ScalarValue
+_SOURCES: dict[str, type[Any]] = {c.__name__: c for c in (Pointer, Stride, Extent, ParamValue, ScalarValue)}
 
 
 @dataclass(frozen=True, slots=True)

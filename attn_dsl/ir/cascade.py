@@ -62,20 +62,25 @@ class Index:
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """One dimension of an argument's or result's layout, holding the indices it is composed of, row-major.
+    """One dimension of an argument's or result's layout: the indices it is composed of, row-major.
 
-    ``indices`` empty: a dimension that binds no index, of any size (``_``) or of ``size``.
-    ``name``: the name of a composite, ``h=(g r)``.
+    A dimension that binds no index in the text (``_``, ``4`` or ``block``) has one index of its own, named
+    ``anonymous_index(tensor, position)``, declared with its size where that is fixed. ``name``: the name of a
+    composite, ``h=(g r)``.
     """
 
     indices: tuple[str, ...]
     name: str | None = None
-    size: Expr | None = None
+
+
+def anonymous_index(tensor: str, position: int) -> str:
+    """The name of the index of an unnamed dimension; no index of a user's can begin with an underscore."""
+    return f"_{tensor}_{position}"
 
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """A tensor argument. ``dtype`` None: any floating type. Its slots in a Read are ``slots(axes)``."""
+    """A tensor argument. ``dtype`` None: any floating type."""
 
     name: str
     axes: tuple[Axis, ...]
@@ -83,14 +88,14 @@ class Input:
     span: Span | None = field(default=None, compare=False, repr=False)
 
     @property
-    def slots(self) -> tuple[str | None, ...]:
-        """The index of each slot in reading order; None for a dimension that binds none."""
-        return tuple(slot for axis in self.axes for slot in (axis.indices or (None,)))
+    def dims(self) -> tuple[str, ...]:
+        """The index of each slot of a ``Read``, composites split into their members."""
+        return tuple(index for axis in self.axes for index in axis.indices)
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """A result, laid out by ``axes`` (every axis has indices). ``dtype`` None: the floating inputs' own."""
+    """A result, laid out by ``axes``. ``dtype`` None: the floating inputs' own."""
 
     name: str
     axes: tuple[Axis, ...]

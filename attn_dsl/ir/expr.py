@@ -132,6 +132,4 @@ class Detach:
     span: Span | None = field(default=None, compare=False, repr=False)
 
 
-Expr: TypeAlias = (
-    Const | ParamRef | SizeOf | IndexVar | Read | Op | Select | Default | Member | Cast | Detach
-)
+Expr: TypeAlias = Const | ParamRef | SizeOf | IndexVar | Read | Op | Select | Default | Member | Cast | Detach
