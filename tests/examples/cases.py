@@ -26,6 +26,11 @@ def ascending(bound: int) -> Integers:
     return lambda shape: torch.randint(bound, shape, dtype=torch.int32).sort(-1).values
 
 
+def fixed(*values: int) -> Integers:
+    """These integers."""
+    return lambda shape: torch.tensor(values, dtype=torch.int32).reshape(shape)
+
+
 def words(shape: tuple[int, ...]) -> Tensor:
     """Any 32-bit words."""
     return torch.randint(-(2**31), 2**31, shape).to(torch.int32)
@@ -107,7 +112,8 @@ CASES: dict[str, Case] = {
     "multidim/neighbourhood_2d": Case(IMAGE, {"width": 7, "window": 3}),
     "multidim/neighbourhood_bias": Case({**IMAGE, "_bias_1": 5, "_bias_2": 5}, {"width": 7, "window": 3}),
     "multidim/neighbourhood_3d_dilated": Case(
-        {"b": 1, "x": 6, "y": 5, "z": 7, "u": 6, "v": 5, "w": 7}, {"depth": 6, "width": 7, "window": 2, "dilation": 2}
+        {"b": 1, "x": 6, "y": 5, "z": 7, "u": 6, "v": 5, "w": 7},
+        {"depth": 6, "width": 7, "window": 2, "dilation": 2},
     ),
     "multidim/neighbourhood_strided": Case(IMAGE, {"width": 7, "window": 4, "stride": 2}),
     "multidim/neighbourhood_video": Case(
@@ -141,9 +147,9 @@ CASES: dict[str, Case] = {
     "cache/eight_bit": Case(CROSS, integers={"KC": bytes_, "VC": bytes_}, positive=frozenset({"sk", "sv"})),
     "coming/block_selection": Case({"t": 4, "c": 8}, {"block": 4, "chosen": 3}),
     "coming/page_table": Case(
-        {"i": 3, "n": 10, "s": 4, "p": 5, "j": 20}, integers={"page": pages, "length": lambda shape: torch.tensor([18, 7])}
+        {"i": 3, "n": 10, "s": 4, "p": 5, "j": 20}, integers={"page": pages, "length": fixed(18, 7)},
     ),
-    "coming/lengths": Case(integers={"length": lambda shape: torch.tensor([17, 29], dtype=torch.int32)}),
+    "coming/lengths": Case(integers={"length": fixed(17, 29)}),
     "coming/column_sums": Case(),
     "coming/diagonal_sums": Case({"o": 57}),
     "coming/token_gather": Case({**CROSS, "n": 8}, integers={"list": below(29)}),
