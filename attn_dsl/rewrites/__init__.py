@@ -1,0 +1,36 @@
+"""The normal form: small rewrites, each from cascade to cascade, that keep the meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attn_dsl.ir.cascade import Cascade
+from attn_dsl.rewrites.base_two import base_two
+from attn_dsl.rewrites.common_subexpressions import common_subexpressions
+from attn_dsl.rewrites.dead_statements import dead_statements
+from attn_dsl.rewrites.distribute import distribute
+from attn_dsl.rewrites.hoist import hoist
+from attn_dsl.rewrites.hoist_extremum import hoist_extremum
+from attn_dsl.rewrites.simplify import simplify
+
+_REARRANGE = (simplify, dead_statements, common_subexpressions, distribute, hoist, hoist_extremum)
+_CLEAN = (simplify, dead_statements, common_subexpressions)
+_ROUNDS = 32
+
+
+def normal_form(cascade: Cascade) -> Cascade:
+    """Rearrange until nothing moves, go to base two, and clean up after it."""
+    cascade = _to_fixed_point(cascade, _REARRANGE)
+    return _to_fixed_point(base_two(cascade), _CLEAN)
+
+
+def _to_fixed_point(cascade: Cascade, rewrites: tuple[Callable[[Cascade], Cascade], ...]) -> Cascade:
+    """Every rewrite removes something from a finite stock (a factor inside a sum, a repeated expression), so
+    this ends; the bound only guards against a defect."""
+    for _ in range(_ROUNDS):
+        before = cascade
+        for rewrite in rewrites:
+            cascade = rewrite(cascade)
+        if cascade == before:
+            return cascade
+    raise AssertionError(f"the normal form of {cascade.name} does not settle")

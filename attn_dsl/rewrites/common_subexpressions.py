@@ -1,0 +1,122 @@
+"""Name what is computed twice, once.
+
+Two statements with equal right-hand sides become one, and a costly subexpression that two statements
+share becomes a statement of its own. It gets no guard: it exists where its operands do, and the
+statements that read it keep theirs.
+
+    w[i,j] = exp(x[i,j])                          E[i,j] = exp(x[i,j])
+    y[i] += exp(x[i,j]) * v[j]            ->      w[i,j] = E[i,j];  y[i] += E[i,j] * v[j]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from attn_dsl.ir.cascade import Cascade, Einsum, Statement
+from attn_dsl.ir.expr import Expr, IndexVar, Member, Op, Read
+from attn_dsl.ir.walk import children, index_names, transform, walk
+from attn_dsl.rewrites.algebra import is_scalar
+from attn_dsl.rewrites.definitions import (
+    Definitions,
+    fresh_name,
+    map_expressions,
+    whole_read,
+)
+
+_COSTLY = frozenset(
+    {"exp", "exp2", "expm1", "log", "log2", "log1p", "sin", "cos", "tan", "tanh", "sigmoid", "softplus"}
+    | {"silu", "gelu", "erf", "pow", "uniform", "sqrt", "rsqrt"}
+)
+
+
+def common_subexpressions(cascade: Cascade) -> Cascade:
+    """Merge equal statements, then share costly subexpressions, until nothing is left to share."""
+    cascade = _merge_statements(cascade)
+    while (shared := _shared_subexpression(cascade)) is not None:
+        cascade = _name_subexpression(cascade, shared)
+    return cascade
+
+
+def _merge_statements(cascade: Cascade) -> Cascade:
+    definitions = Definitions(cascade)
+    outputs = {o.name for o in cascade.outputs}
+    first: dict[Statement, str] = {}
+    same: dict[str, str] = {}
+    statements: list[Statement] = []
+    for original in cascade.statements:
+        statement = map_expressions(original, lambda e: _renamed(e, same))
+        if len(definitions.of(statement.target)) == 1:
+            key = replace(statement, target="")
+            twin = first.setdefault(key, statement.target)
+            if twin != statement.target and statement.target not in outputs:
+                same[statement.target] = twin
+                continue
+        statements.append(statement)
+    return replace(cascade, statements=tuple(statements)) if same else cascade
+
+
+def _renamed(expr: Expr, names: dict[str, str]) -> Expr:
+    def rule(node: Expr) -> Expr:
+        if isinstance(node, (Read, Member)) and node.tensor in names:
+            return replace(node, tensor=names[node.tensor])
+        return node
+
+    return transform(expr, rule) if names else expr
+
+
+def _costly_parts(statement: Statement) -> Iterator[Expr]:
+    """The costly subexpressions of a body, outermost first. Guards stay as written: plans are made from them."""
+    stack = [statement.body]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, Op) and node.name in _COSTLY and not is_scalar(node):
+            yield node
+        if not isinstance(node, (Read, Member)):
+            stack.extend(children(node))
+
+
+def _shared_subexpression(cascade: Cascade) -> Expr | None:
+    """The largest costly subexpression that two statements evaluate."""
+    users: dict[Expr, set[int]] = {}
+    for position, statement in enumerate(cascade.statements):
+        for part in _costly_parts(statement):
+            users.setdefault(part, set()).add(position)
+    shared = [e for e, positions in users.items() if len(positions) > 1]
+    return max(shared, key=lambda e: sum(1 for _ in walk(e)), default=None)
+
+
+def _name_subexpression(cascade: Cascade, shared: Expr) -> Cascade:
+    owner, position = _owner(cascade, shared)
+    if owner is None:
+        first = cascade.statements[position]
+        operation = shared.name if isinstance(shared, Op) else "shared"
+        dims = index_names(shared)
+        keys = tuple(IndexVar(d) for d in dims)
+        target = fresh_name(cascade, f"{first.target}_{operation}")
+        owner = Einsum(target, dims, keys, None, (), shared, None, first.span)
+        statements = (*cascade.statements[:position], owner, *cascade.statements[position:])
+        cascade = replace(cascade, statements=statements)
+    read = whole_read(owner.target, owner.dims)
+
+    def rule(node: Expr) -> Expr:
+        return read if node == shared else node
+
+    return replace(
+        cascade,
+        statements=tuple(
+            s if s is owner else replace(s, body=transform(s.body, rule)) for s in cascade.statements
+        ),
+    )
+
+
+def _owner(cascade: Cascade, shared: Expr) -> tuple[Einsum | None, int]:
+    """The unguarded statement that is the subexpression, where it comes first; else where it is needed first."""
+    for position, statement in enumerate(cascade.statements):
+        if shared in _costly_parts(statement):
+            match statement:
+                case Einsum(reduce=None, where=None, body=body) if body == shared:
+                    return statement, position
+                case _:
+                    return None, position
+    raise ValueError("no statement evaluates the expression")

@@ -1,0 +1,50 @@
+"""Proofs that a value is positive, from the expression alone: no data and no params are looked at."""
+
+from __future__ import annotations
+
+from attn_dsl.ir.cascade import Einsum, Reduction
+from attn_dsl.ir.expr import Cast, Const, Default, Detach, Expr, Op, Read, Select, SizeOf
+from attn_dsl.rewrites.definitions import Definitions
+
+_ALWAYS = frozenset({"exp", "exp2", "sigmoid", "softplus"})
+_KEEPS = frozenset({"add", "mul", "div", "sqrt", "rsqrt", "min", "relu"})
+_KEEPING_REDUCTIONS = frozenset(
+    {Reduction.SUM, Reduction.PRODUCT, Reduction.MAX, Reduction.MIN, Reduction.MEAN}
+)
+
+
+def is_positive(expr: Expr, definitions: Definitions) -> bool:
+    """Whether the value, where it exists, is certainly greater than 0 (the extent of an index counts as
+    positive: over an empty index there is no element to ask about)."""
+
+    def positive(part: Expr) -> bool:
+        return is_positive(part, definitions)
+
+    match expr:
+        case Const(value=value):
+            return value > 0
+        case SizeOf():
+            return True
+        case Op(name=name, args=args):
+            if name == "pow":
+                return positive(args[0])
+            if name == "max":
+                return any(map(positive, args))
+            return name in _ALWAYS or (name in _KEEPS and all(map(positive, args)))
+        case Select(then=a, otherwise=b) | Default(value=a, fallback=b):
+            return positive(a) and positive(b)
+        case Detach(value=value):
+            return positive(value)
+        case Cast(dtype=dtype, value=value):
+            return dtype.startswith(("f", "b")) and positive(value)
+        case Read(tensor=tensor):
+            parts = definitions.of(tensor)
+            return bool(parts) and all(_keeps_sign(s) and positive(s.body) for s in parts)
+        case _:
+            return False
+
+
+def _keeps_sign(statement: object) -> bool:
+    return isinstance(statement, Einsum) and (
+        statement.reduce is None or statement.reduce in _KEEPING_REDUCTIONS
+    )
