@@ -39,7 +39,7 @@ def test_means_what_the_paper_says(name: str) -> None:
     params = {p.name: p.default for p in cascade.params} | dict(case.params)
     sizes = case.all_sizes(cascade)
     results = evaluate(cascade, params, arguments, sizes)
-    expected = dense_formula(name)(**arguments, **case.params)
+    expected = dense_formula(name)(**arguments, **params)
     expected = expected if isinstance(expected, tuple) else (expected,)
     for output, value in zip(cascade.outputs, expected, strict=True):
         torch.testing.assert_close(results[output.name], value, rtol=1e-9, atol=1e-10)
