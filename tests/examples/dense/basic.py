@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import product
+
+import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
