@@ -21,7 +21,7 @@ from attn_dsl.rewrites.definitions import map_expressions
 from attn_dsl.rewrites.kinds import Kind, Kinds
 
 
-def _negative(value: int | float) -> int | float:
+def _negative(value: float) -> int | float:
     return -value
 
 
