@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from attn_dsl.ir.cascade import Cascade
 from attn_dsl.rewrites.base_two import base_two
 from attn_dsl.rewrites.common_subexpressions import common_subexpressions
@@ -14,22 +12,20 @@ from attn_dsl.rewrites.hoist_extremum import hoist_extremum
 from attn_dsl.rewrites.simplify import simplify
 
 _REARRANGE = (simplify, dead_statements, common_subexpressions, distribute, hoist, hoist_extremum)
-_CLEAN = (simplify, dead_statements, common_subexpressions)
 _ROUNDS = 32
 
 
 def normal_form(cascade: Cascade) -> Cascade:
-    """Rearrange until nothing moves, go to base two, and clean up after it."""
-    cascade = _to_fixed_point(cascade, _REARRANGE)
-    return _to_fixed_point(base_two(cascade), _CLEAN)
+    """Rearrange until nothing moves, go to base two, and rearrange what that has uncovered."""
+    return _to_fixed_point(base_two(_to_fixed_point(cascade)))
 
 
-def _to_fixed_point(cascade: Cascade, rewrites: tuple[Callable[[Cascade], Cascade], ...]) -> Cascade:
+def _to_fixed_point(cascade: Cascade) -> Cascade:
     """Every rewrite removes something from a finite stock (a factor inside a sum, a repeated expression), so
     this ends; the bound only guards against a defect."""
     for _ in range(_ROUNDS):
         before = cascade
-        for rewrite in rewrites:
+        for rewrite in _REARRANGE:
             cascade = rewrite(cascade)
         if cascade == before:
             return cascade

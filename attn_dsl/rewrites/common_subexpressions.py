@@ -115,8 +115,13 @@ def _owner(cascade: Cascade, shared: Expr) -> tuple[Einsum | None, int]:
     for position, statement in enumerate(cascade.statements):
         if shared in _costly_parts(statement):
             match statement:
-                case Einsum(reduce=None, where=None, body=body) if body == shared:
+                case Einsum(reduce=None, where=None) if _is_just(statement, shared):
                     return statement, position
                 case _:
                     return None, position
     raise ValueError("no statement evaluates the expression")
+
+
+def _is_just(statement: Einsum, shared: Expr) -> bool:
+    """Whether the target is the subexpression under another name, over no more indices than it has."""
+    return statement.body == shared and set(statement.dims) == set(index_names(shared))
