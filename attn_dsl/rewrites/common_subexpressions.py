@@ -91,7 +91,7 @@ def _name_subexpression(cascade: Cascade, shared: Expr) -> Cascade:
     if owner is None:
         first = cascade.statements[position]
         operation = shared.name if isinstance(shared, Op) else "shared"
-        dims = index_names(shared)
+        dims = _in_order_of(first, index_names(shared))
         keys = tuple(IndexVar(d) for d in dims)
         target = fresh_name(cascade, f"{first.target}_{operation}")
         owner = Einsum(target, dims, keys, None, (), shared, None, first.span)
@@ -125,3 +125,9 @@ def _owner(cascade: Cascade, shared: Expr) -> tuple[Einsum | None, int]:
 def _is_just(statement: Einsum, shared: Expr) -> bool:
     """Whether the target is the subexpression under another name, over no more indices than it has."""
     return statement.body == shared and set(statement.dims) == set(index_names(shared))
+
+
+def _in_order_of(statement: Statement, indices: tuple[str, ...]) -> tuple[str, ...]:
+    """Indices as the statement lists them, its own before the reduced."""
+    over = statement.over if isinstance(statement, Einsum) else (statement.over,)
+    return tuple(i for i in dict.fromkeys((*statement.dims, *over)) if i in indices)

@@ -20,17 +20,11 @@ from attn_dsl.rewrites.algebra import is_scalar
 from attn_dsl.rewrites.definitions import map_expressions
 from attn_dsl.rewrites.kinds import Kind, Kinds
 
-
-def _negative(value: float) -> int | float:
-    return -value
-
-
 _ARITHMETIC: dict[str, Callable[..., int | float | bool]] = {
     "add": operator.add,
     "sub": operator.sub,
     "mul": operator.mul,
     "div": operator.truediv,
-    "neg": _negative,
     "lt": operator.lt,
     "le": operator.le,
     "gt": operator.gt,
@@ -57,10 +51,10 @@ def _simplified(expr: Expr, kinds: Kinds) -> Expr:
             return x
         case Op(name="not", args=(Op(name="not", args=(x,)),)) if kinds.of(x) is Kind.BOOLEAN:
             return x
-        case Op(args=args) if all(isinstance(a, Const) for a in args):
-            return _folded(expr)
         case Op(name="and" | "or"):
             return _logical(expr, kinds)
+        case Op(name=name, args=args) if name != "neg" and all(_literal(a) is not None for a in args):
+            return _folded(expr)
         case Op(name="mul" | "div" | "add" | "sub"):
             return _without_neutral(expr, kinds)
         case Detach(value=Detach() as inner):
@@ -73,11 +67,22 @@ def _simplified(expr: Expr, kinds: Kinds) -> Expr:
             return expr
 
 
+def _literal(expr: Expr) -> int | float | bool | None:
+    """The value of a literal; a negative one is written as the negation of a positive one."""
+    match expr:
+        case Const(value=value):
+            return value
+        case Op(name="neg", args=(Const(value=value),)):
+            return -value
+        case _:
+            return None
+
+
 def _folded(expr: Op) -> Expr:
-    """The literal an operator gives on literals, where it is exact or at least finite."""
+    """The literal an operator gives on literals, where it is finite."""
     compute = _ARITHMETIC.get(expr.name)
-    values = [a.value for a in expr.args if isinstance(a, Const)]
-    if compute is None or not all(math.isfinite(v) for v in values):
+    values = [v for a in expr.args if (v := _literal(a)) is not None]
+    if compute is None or not all(map(math.isfinite, values)):
         return expr
     if expr.name == "div" and values[1] == 0:
         return expr
@@ -85,7 +90,10 @@ def _folded(expr: Op) -> Expr:
         value = compute(*values)
     except OverflowError:
         return expr
-    return Const(value, expr.span) if math.isfinite(value) else expr
+    if not math.isfinite(value):
+        return expr
+    literal = Const(abs(value) if not isinstance(value, bool) else value, expr.span)
+    return Op("neg", (literal,), expr.span) if math.copysign(1, value) < 0 else literal
 
 
 def _logical(expr: Op, kinds: Kinds) -> Expr:
