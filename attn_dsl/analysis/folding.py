@@ -161,7 +161,8 @@ def _require_defined(change: _Change, positive: Callable[[Expr], bool]) -> None:
     def check(part: Any) -> None:
         if not part.free_symbols & changing:
             return
-        if part.is_Pow and part.base != 2 and not (part.exp.is_Integer and part.exp > 0):
+        whole = part.is_Pow and part.exp.is_Integer and part.exp > 0
+        if part.is_Pow and not whole and not part.base.is_positive:
             divisor = change.bridge.expression(part.base.xreplace(plain))
             if not positive(divisor):
                 raise Obstacle("the correction divides by a value that may be 0 on the way", divisor)

@@ -136,8 +136,8 @@ class Bridge:
         parts: list[Factor] = []
         for factor in sympy.Mul.make_args(formula):
             base, power = factor.as_base_exp()
-            if base == 2 and not power.is_Integer:
-                exponent += power
+            if _is_power_of_two(base) and not power.is_Integer:
+                exponent += power * (int(base).bit_length() - 1)
             else:
                 parts += self._power(base, power)
         if exponent != 0:
@@ -156,3 +156,8 @@ class Bridge:
                 return [Factor(Const(int(base.p))), Factor(Const(int(base.q)), True)]
             return [Factor(self.expression(base), bool(power < 0))] * abs(int(power))
         return [Factor(Op("pow", (self.expression(base), self.expression(power))))]
+
+
+def _is_power_of_two(number: Symbolic) -> bool:
+    """Sympy writes ``2**(2*a)`` as ``4**a``."""
+    return bool(number.is_Integer and number > 1 and int(number).bit_count() == 1)

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from attn_dsl.ir.cascade import Cascade, Einsum
+from attn_dsl.ir.cascade import Einsum
 from attn_dsl.ir.expr import Expr, IndexVar
 from attn_dsl.ir.walk import index_names, tensors_read
 from attn_dsl.rewrites.algebra import ONE, Factor, conjunction, factors, invert, product
-from attn_dsl.rewrites.definitions import Definitions, expressions
+from attn_dsl.rewrites.definitions import Definitions, statement_reads
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +76,14 @@ def rebuilt(statement: Einsum, target: str, parts: tuple[Factor, ...], guards: t
 def reduced_from(tensor: str, over: frozenset[str], definitions: Definitions) -> bool:
     """Whether a tensor depends on a reduction over one of these indices: what reads it needs a pass of its
     own, or a fold."""
-    for statement in definitions.of(tensor):
-        if isinstance(statement, Einsum) and over & set(statement.over):
-            return True
-        reads = {t for e in expressions(statement) for t in tensors_read(e)}
-        if any(reduced_from(t, over, definitions) for t in reads):
-            return True
+    pending, seen = [tensor], {tensor}
+    while pending:
+        for statement in definitions.of(pending.pop()):
+            if isinstance(statement, Einsum) and over & set(statement.over):
+                return True
+            new = statement_reads(statement) - seen
+            seen |= new
+            pending += new
     return False
 
 
@@ -91,9 +93,3 @@ def blocking(parts: tuple[Factor, ...], over: tuple[str, ...], definitions: Defi
     return frozenset(
         f for f in parts if any(reduced_from(t, reduced, definitions) for t in tensors_read(f.expr))
     )
-
-
-def computed(parts: tuple[Factor, ...], cascade: Cascade) -> bool:
-    """Whether any factor reads a tensor that the cascade computes."""
-    targets = {s.target for s in cascade.statements}
-    return any(targets & set(tensors_read(f.expr)) for f in parts)
