@@ -26,7 +26,8 @@ from attn_dsl.rewrites.signs import is_positive
 @dataclass(frozen=True, slots=True)
 class Fold:
     """``acc * correction`` (ratio) or ``acc + correction`` (difference) when the results ``on`` change;
-    ``correction`` reads them as ``old:name`` and ``new:name``, besides row values."""
+    ``correction`` reads them as ``old:name`` and ``new:name``, besides row values. An accumulator that holds
+    nothing yet needs none, and only then may the old results be absent."""
 
     target: str
     on: tuple[str, ...]
