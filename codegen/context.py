@@ -1,0 +1,131 @@
+"""What the lowering of one kernel knows: the cascade, the part of each index, the tiles, the arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from attn_dsl.analysis.presence import guard, total_body
+from attn_dsl.codegen.dependence import Dependence
+from attn_dsl.codegen.numbers import is_float
+from attn_dsl.codegen.partition import KernelPlan
+from attn_dsl.codegen.program import Argument, ArgumentSource, Buffer
+from attn_dsl.codegen.roles import Roles
+from attn_dsl.codegen.tiles import Block, Node, State, TileBuilder
+from attn_dsl.ir.cascade import Cascade, Einsum
+from attn_dsl.ir.expr import Const, Expr
+from attn_dsl.ir.printer import print_statement
+
+TRUE = Const(True)
+
+
+@dataclass(frozen=True, slots=True)
+class Tiles:
+    """Lanes of each tiled index (``BLOCK_I``) and padded extent of each whole one, powers of two."""
+
+    rows: tuple[tuple[str, int], ...]
+    streams: Mapping[str, int]
+    whole: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """Where a tensor in memory lies: its layout, dtype, and whether its innermost stride is one."""
+
+    axes: tuple[tuple[str, ...], ...]
+    dtype: str
+    contiguous: bool
+    stride_divisor: int
+
+
+@dataclass(eq=False, slots=True)
+class KernelContext:
+    """Shared by everything that lowers one kernel. ``storage`` covers inputs, outputs and temporaries."""
+
+    cascade: Cascade
+    flow: Dependence
+    roles: Roles
+    plan: KernelPlan
+    tiles: Tiles
+    storage: Mapping[str, Storage]
+    params: Mapping[str, int | float | bool]
+    sizes: Mapping[str, int]
+    real: str
+    operand_dtype: str
+    builder: TileBuilder
+    arguments: dict[str, Argument] = field(default_factory=dict)
+    definitions: dict[str, tuple[Einsum, ...]] = field(default_factory=dict)
+    zero_padded: dict[int, frozenset[str]] = field(default_factory=dict)
+
+    def definition(self, tensor: str) -> tuple[Einsum, ...]:
+        """The contributions to a computed tensor, made total: ``where`` is the whole guard, or None."""
+        if tensor not in self.definitions:
+            parts = (s for s in self.flow.by_target[tensor] if isinstance(s, Einsum))
+            self.definitions[tensor] = tuple(map(self._total, parts))
+        return self.definitions[tensor]
+
+    def _total(self, part: Einsum) -> Einsum:
+        exists = guard(part, self.cascade)
+        return replace(
+            part, body=total_body(part.body, self.cascade), where=None if exists == TRUE else exists
+        )
+
+    def argument(self, name: str, source: ArgumentSource, dtype: str, *, aligned: bool = False) -> str:
+        """Register a kernel argument; the same name always means the same source."""
+        self.arguments.setdefault(name, Argument(name, source, dtype, aligned))
+        return name
+
+    @property
+    def row_axis(self) -> str:
+        """The name of the axis that holds the row lanes."""
+        return "_".join(self.plan.rows)
+
+    def comment(self, part: Einsum) -> str:
+        """The statement as its author could have written it, with its line."""
+        line = f"  (line {part.span.line})" if part.span is not None else ""
+        return f"{print_statement(part)}{line}"
+
+
+@dataclass(eq=False, slots=True)
+class Scope:
+    """Where an expression is evaluated: the coordinates of the indices, the states that can be read.
+
+    ``masked``: whether stream lanes may lie outside the stream. ``endpoints``: values of ``lo:i`` / ``hi:i``.
+    ``running``: values of streamed tensors at this point. ``loop_axes``: the stream axis, empty outside.
+    """
+
+    block: Block
+    coordinates: dict[str, Node]
+    running: dict[str, Node] = field(default_factory=dict)
+    present: dict[str, Node] = field(default_factory=dict)
+    endpoints: dict[str, Node] = field(default_factory=dict)
+    masked: bool = True
+    stream: tuple[str, ...] = ()
+    memo: dict[Expr, Node] = field(default_factory=dict)
+
+    def inner(self, block: Block, coordinates: Mapping[str, Node], stream: tuple[str, ...]) -> Scope:
+        """A scope inside a loop."""
+        return Scope(
+            block,
+            {**self.coordinates, **coordinates},
+            dict(self.running),
+            dict(self.present),
+            dict(self.endpoints),
+            stream=stream,
+        )
+
+
+def buffer_storage(buffer: Buffer, whole: frozenset[str]) -> Storage:
+    """Outputs and temporaries are contiguous and row-major."""
+    innermost = buffer.axes[-1] if buffer.axes else ()
+    return Storage(buffer.axes, buffer.dtype, bool(set(innermost) & whole), 1)
+
+
+def accumulator_dtype(real: str, dtype: str) -> str:
+    """States accumulate reals in f32 (f64 for f64), integers in their own."""
+    return real if is_float(dtype) else dtype
+
+
+__all__ = [
+    "TRUE", "KernelContext", "Scope", "State", "Storage", "Tiles", "accumulator_dtype", "buffer_storage",
+]  # fmt: skip

@@ -1,0 +1,118 @@
+"""Which tensors a statement depends on once pointwise definitions are looked through."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from attn_dsl.ir.cascade import Cascade, Einsum, Statement
+from attn_dsl.ir.expr import Expr, IndexVar, Read
+from attn_dsl.ir.walk import children, index_names, tensors_read, walk
+
+
+@dataclass(frozen=True)
+class Dependence:
+    """Questions about the dataflow of one cascade, answered once."""
+
+    cascade: Cascade
+
+    @cached_property
+    def by_target(self) -> dict[str, tuple[Statement, ...]]:
+        """Every computed tensor with its statements, in order of definition."""
+        table: dict[str, tuple[Statement, ...]] = {}
+        for statement in self.cascade.statements:
+            table[statement.target] = (*table.get(statement.target, ()), statement)
+        return table
+
+    @cached_property
+    def reductions(self) -> tuple[str, ...]:
+        """The tensors defined by a reduction, in order of definition."""
+        return tuple(t for t, parts in self.by_target.items() if is_reduction(parts))
+
+    def dims(self, tensor: str) -> tuple[str, ...]:
+        """The indices of a tensor's slots, for inputs and computed tensors alike."""
+        declared = self.cascade.input(tensor)
+        return declared.dims if declared is not None else self.by_target[tensor][0].dims
+
+    def over(self, tensor: str) -> frozenset[str]:
+        """The indices a computed tensor reduces, over all its contributions."""
+        parts = self.by_target[tensor]
+        return frozenset(i for s in parts if isinstance(s, Einsum) for i in s.over)
+
+    @cached_property
+    def _direct(self) -> dict[str, tuple[str, ...]]:
+        return {
+            target: tuple(dict.fromkeys(t for s in parts for e in expressions(s) for t in tensors_read(e)))
+            for target, parts in self.by_target.items()
+        }
+
+    @cached_property
+    def _ancestors(self) -> dict[str, frozenset[str]]:
+        closure: dict[str, frozenset[str]] = {}
+        for target, direct in self._direct.items():
+            closure[target] = frozenset(direct).union(*(closure.get(t, frozenset()) for t in direct))
+        return closure
+
+    def direct(self, tensor: str) -> tuple[str, ...]:
+        """The tensors read by the definition of a computed tensor."""
+        return self._direct.get(tensor, ())
+
+    def ancestors(self, tensor: str) -> frozenset[str]:
+        """Every tensor, inputs included, that a computed tensor depends on."""
+        return self._ancestors.get(tensor, frozenset())
+
+    def sources(self, tensor: str) -> tuple[str, ...]:
+        """The inputs and reductions reached from a definition without looking through a reduction."""
+        seen: dict[str, None] = {}
+
+        def visit(name: str) -> None:
+            for read in self.direct(name):
+                if read in self.by_target and not is_reduction(self.by_target[read]):
+                    visit(read)
+                else:
+                    seen[read] = None
+
+        visit(tensor)
+        return tuple(seen)
+
+    def consumers(self, tensor: str) -> tuple[str, ...]:
+        """The reductions whose definition reaches this tensor without looking through another reduction."""
+        return tuple(r for r in self.reductions if tensor in self.sources(r))
+
+    @cached_property
+    def positional(self) -> frozenset[str]:
+        """Indices whose integer value is used: in a mask or a score, other than as a plain slot of a read."""
+        found: set[str] = set()
+        for statement in self.cascade.statements:
+            for expr in expressions(statement):
+                found |= _positional(expr)
+        return frozenset(found)
+
+
+def is_reduction(parts: tuple[Statement, ...]) -> bool:
+    """Whether a tensor's statements reduce (several contributions always do)."""
+    return any(isinstance(s, Einsum) and s.reduce is not None for s in parts)
+
+
+def expressions(statement: Statement) -> tuple[Expr, ...]:
+    """The expressions of a statement: body, guard and, of a ranking, its count."""
+    match statement:
+        case Einsum(body=body, where=where, keys=keys):
+            return (body, *(() if where is None else (where,)), *keys)
+        case _:
+            return tuple(e for e in (statement.body, statement.where, statement.count) if e is not None)
+
+
+def _positional(expr: Expr) -> set[str]:
+    if isinstance(expr, IndexVar):
+        return set()  # the root of a plain slot or key
+    found: set[str] = set()
+    for node in walk(expr):
+        parts = node.indices if isinstance(node, Read) else None
+        if parts is not None:
+            for slot in parts:
+                if not isinstance(slot, IndexVar):
+                    found |= set(index_names(slot))
+            continue
+        found |= {child.name for child in children(node) if isinstance(child, IndexVar)}
+    return found

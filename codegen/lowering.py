@@ -1,0 +1,296 @@
+"""Scalar expressions to tile nodes.
+
+An expression is evaluated at coordinates: an index variable is a scalar (program), a row, a stream lane or
+a feature, and reading a computed pointwise tensor evaluates its definition at the slots of the read. So one
+rule serves S read at (i, j), a statistic of row i read at key j, and a table read at ``abs(i - j)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attn_dsl.codegen.context import KernelContext, Scope
+from attn_dsl.codegen.numbers import is_float, is_nonnegative, is_positive, join_dtypes, result_dtype
+from attn_dsl.codegen.program import Extent, ParamValue, Pointer, Stride
+from attn_dsl.codegen.tiles import Node
+from attn_dsl.errors import Diagnostic, NotLoweredError
+from attn_dsl.ir.cascade import Einsum
+from attn_dsl.ir.expr import (
+    Cast,
+    Const,
+    Default,
+    Detach,
+    Expr,
+    IndexVar,
+    Member,
+    Op,
+    ParamRef,
+    Read,
+    Select,
+    SizeOf,
+)
+from attn_dsl.ir.operators import COMPARISONS
+from attn_dsl.ir.walk import index_names, substitute
+
+
+class ExpressionLowering:
+    """Lowers expressions for one kernel. ``contract`` evaluates an inner reduction at the slots of a read;
+    ``presence_of`` an inner reduction's presence (both are given by ``contraction``)."""
+
+    def __init__(self, context: KernelContext) -> None:
+        self.context = context
+        self.builder = context.builder
+        self.contract: Callable[[tuple[Einsum, ...], Read, Scope], Node]
+        self.presence_of: Callable[[tuple[Einsum, ...], Read, Scope], Node]
+
+    def lower(self, expr: Expr, scope: Scope) -> Node:
+        """The node that holds the value of a total expression."""
+        found = scope.memo.get(expr)
+        if found is None:
+            found = self._lower(expr, scope)
+            scope.memo[expr] = found
+        return found
+
+    def _lower(self, expr: Expr, scope: Scope) -> Node:
+        match expr:
+            case Const(value=value):
+                return self.builder.const(value, self.context.real if isinstance(value, float) else None)
+            case IndexVar(name=name):
+                return scope.endpoints[name] if name in scope.endpoints else scope.coordinates[name]
+            case SizeOf(index=index):
+                return self.size(index)
+            case ParamRef(name=name):
+                return self._param(name)
+            case Read():
+                return self._read(expr, scope)
+            case Select(condition=c, then=a, otherwise=b):
+                return self.where(self.lower(c, scope), self.lower(a, scope), self.lower(b, scope))
+            case Cast(dtype=dtype, value=value):
+                return self.cast(self.lower(value, scope), dtype)
+            case Detach(value=value):
+                return self.lower(value, scope)
+            case Op(name="uniform", args=args):
+                return self._uniform([self.lower(a, scope) for a in args])
+            case Op(name=name, args=args):
+                return self._operate(name, args, [self.lower(a, scope) for a in args])
+            case Default(value=value):
+                return self.lower(value, scope)  # total_body has left only those that are always present
+            case Member():
+                raise NotLoweredError(
+                    Diagnostic(
+                        f"membership in '{expr.tensor}' is not lowered to a kernel yet",
+                        expr.span,
+                        "pass a boolean input over both indices instead",
+                    )
+                )
+
+    def size(self, index: str) -> Node:
+        """The extent of an index: a constant where the tile holds it whole."""
+        if index in self.context.sizes:
+            return self.builder.const(self.context.sizes[index])
+        name = self.context.argument(f"size_{index}", Extent(index), "i32")
+        return self.builder.node("argument", dtype="i32", attributes=(name,))
+
+    def _param(self, name: str) -> Node:
+        if name in self.context.params:
+            value = self.context.params[name]
+            return self.builder.const(value, self.context.real if isinstance(value, float) else None)
+        argument = self.context.argument(f"param_{name}", ParamValue(name), "i32")
+        return self.builder.node("argument", dtype="i32", attributes=(argument,))
+
+    def cast(self, node: Node, dtype: str) -> Node:
+        """The value as another dtype."""
+        if node.dtype == dtype:
+            return node
+        cast = self.builder.node("cast", node, dtype=dtype)
+        self.context.zero_padded[id(cast)] = self.context.zero_padded.get(id(node), frozenset())
+        return cast
+
+    def real(self, node: Node) -> Node:
+        """The value as a real of the pointwise precision."""
+        return self.cast(node, self.context.real)
+
+    def where(self, condition: Node, then: Node, otherwise: Node) -> Node:
+        """Elementwise choice, in the joint dtype."""
+        if then is otherwise:
+            return then
+        dtype = then.dtype
+        if then.dtype != otherwise.dtype:
+            dtype = self.context.real if is_float(then.dtype) or is_float(otherwise.dtype) else "i32"
+            if dtype == "i32":
+                dtype = join_dtypes(then.dtype, otherwise.dtype)
+            then, otherwise = self.cast(then, dtype), self.cast(otherwise, dtype)
+        return self.builder.node("where", condition, then, otherwise, dtype=dtype)
+
+    def operate(self, name: str, *nodes: Node) -> Node:
+        """An operator of the language on nodes, with the language's conversions."""
+        dtypes = tuple(n.dtype for n in nodes)
+        dtype = result_dtype(name, dtypes, self.context.real)
+        operands = nodes
+        if name in COMPARISONS:
+            joint = self.context.real if any(map(is_float, dtypes)) else join_dtypes(*dtypes)
+            operands = tuple(self.cast(n, joint) for n in nodes)
+        elif name not in ("and", "or", "not"):
+            operands = tuple(self.cast(n, dtype) for n in nodes)
+        return self.builder.node(name, *operands, dtype=dtype)
+
+    def _operate(self, name: str, args: tuple[Expr, ...], nodes: list[Node]) -> Node:
+        if name in ("floordiv", "mod") and not any(is_float(n.dtype) for n in nodes):
+            params = self.context.params
+            if is_nonnegative(args[0], params) and is_positive(args[1], params):
+                return self.divide(name, nodes[0], nodes[1])
+        if name == "pow" and isinstance(args[1], Const) and isinstance(args[1].value, int):
+            return self._integer_power(nodes[0], args[1].value) or self.operate(name, *nodes)
+        return self.operate(name, *nodes)
+
+    def divide(self, name: str, dividend: Node, divisor: Node) -> Node:
+        """``floordiv`` or ``mod`` of a non-negative by a positive integer: the machine's own division."""
+        dtype = join_dtypes(dividend.dtype, divisor.dtype)
+        return self.builder.node(f"u{name}", dividend, divisor, dtype=dtype)
+
+    def _integer_power(self, base: Node, exponent: int) -> Node | None:
+        """Repeated squaring for the small powers of formulas."""
+        if not 1 <= exponent <= 16:
+            return None
+        result: Node | None = None
+        square = base if not base.dtype == "bool" else self.cast(base, "i32")
+        while exponent:
+            if exponent & 1:
+                result = square if result is None else self.operate("mul", result, square)
+            exponent >>= 1
+            if exponent:
+                square = self.operate("mul", square, square)
+        return result
+
+    def _uniform(self, nodes: list[Node]) -> Node:
+        counters = [self.cast(n, "i32") for n in nodes[1:]]
+        counters += [self.builder.const(0)] * (4 - len(counters))
+        return self.builder.node("uniform", nodes[0], *counters, dtype="f32")
+
+    # reads
+
+    def _read(self, read: Read, scope: Scope) -> Node:
+        if read.tensor.startswith("present:"):
+            return self._read_presence(read, scope)
+        if read.tensor in scope.running:
+            return scope.running[read.tensor]
+        if read.tensor in self.context.storage and self._in_memory(read.tensor):
+            return self.load(read, scope)
+        parts = self.context.definition(read.tensor)
+        if parts[0].reduce is None:
+            values = dict(zip(parts[0].dims, read.indices, strict=True))
+            node = self.lower(substitute(parts[0].body, values), scope)
+        else:
+            node = self.contract(parts, read, scope)
+        self.label(node, read, parts)
+        return node
+
+    def label(self, node: Node, read: Read, parts: tuple[Einsum, ...]) -> None:
+        """Give a node its tensor's name and statements, where it is read at the tensor's own indices."""
+        own = read.indices == tuple(IndexVar(d) for d in parts[0].dims)
+        plain = node.operation in ("const", "argument", "state", "load", "coordinate")
+        if own and node.name is None and not plain:
+            node.name = read.tensor
+            node.comment = "\n".join(self.context.comment(p) for p in self.context.flow.by_target[read.tensor])  # type: ignore[arg-type]
+
+    def _in_memory(self, tensor: str) -> bool:
+        return self.context.cascade.input(tensor) is not None or tensor in self.context.plan.available
+
+    def _read_presence(self, read: Read, scope: Scope) -> Node:
+        tensor = read.tensor.removeprefix("present:")
+        if tensor in scope.present:
+            return scope.present[tensor]
+        if tensor in self.context.plan.available:
+            stored = self.load(read, scope)
+            return self.operate("ne", stored, self.builder.const(0))
+        return self.presence_of(self.context.definition(tensor), read, scope)
+
+    def load(self, read: Read, scope: Scope) -> Node:
+        """Read a tensor in memory at its slots; lanes out of bounds read 0."""
+        storage = self.context.storage[read.tensor]
+        offset, mask = self.address(read, scope)
+        operands = (offset,) if mask is None else (offset, mask)
+        pointer = self.context.argument(
+            f"{_identifier(read.tensor)}_ptr",
+            Pointer(read.tensor),
+            storage.dtype,
+            aligned=storage.stride_divisor > 1,
+        )
+        node = self.builder.node("load", *operands, dtype=storage.dtype, attributes=(pointer,))
+        plain = {s.name for s in read.indices if isinstance(s, IndexVar)}
+        self.context.zero_padded[id(node)] = frozenset(plain & set(self.context.tiles.whole))
+        return node
+
+    def address(self, read: Read, scope: Scope) -> tuple[Node, Node | None]:
+        """The offset of a read, in elements, and the mask of its lanes that are in bounds."""
+        storage = self.context.storage[read.tensor]
+        slots = iter(zip(read.indices, self._slot_dims(read.tensor), strict=True))
+        terms: list[Node] = []
+        masks: dict[Node, None] = {}
+        for position, axis in enumerate(storage.axes):
+            place: Node | None = None
+            for _ in axis:
+                slot, dim = next(slots)
+                coordinate = self.lower(slot, scope)
+                masks |= dict.fromkeys(self._bounds(slot, dim, coordinate, scope))
+                if place is not None:
+                    place = self.operate("mul", place, self.size(dim))
+                    coordinate = self.operate("add", place, coordinate)
+                place = coordinate
+            assert place is not None
+            terms.append(self._term(read.tensor, storage, position, place))
+        terms.sort(key=lambda n: (n.block.order, len(n.axes)))
+        offset = terms[0] if terms else self.builder.const(0, "i64")
+        for term in terms[1:]:
+            offset = self.operate("add", offset, term)
+        return offset, self.all_of(list(masks))
+
+    def _term(self, tensor: str, storage, position: int, place: Node) -> Node:  # noqa: ANN001
+        if position == len(storage.axes) - 1 and storage.contiguous:
+            return place
+        name = self.context.argument(
+            f"stride_{_identifier(tensor)}_{'_'.join(storage.axes[position]).lstrip('_') or position}",
+            Stride(tensor, position),
+            "i64",
+            aligned=storage.stride_divisor > 1,
+        )
+        stride = self.builder.node("argument", dtype="i64", attributes=(name,))
+        return self.operate("mul", place, stride)
+
+    def _slot_dims(self, tensor: str) -> tuple[str, ...]:
+        return self.context.flow.dims(tensor.removeprefix("present:"))
+
+    def _bounds(self, slot: Expr, dim: str, coordinate: Node, scope: Scope) -> list[Node]:
+        """What must hold for a slot to lie within its dimension, beyond what the tiles guarantee."""
+        if slot == IndexVar(dim):
+            return self.lane_bounds(dim, scope)
+        upper = self.operate("lt", coordinate, self.size(dim))
+        if is_nonnegative(slot, self.context.params):
+            return [upper]
+        return [self.operate("ge", coordinate, self.builder.const(0)), upper]
+
+    def lane_bounds(self, index: str, scope: Scope) -> list[Node]:
+        """Which lanes of an index exist: none to test for a program index, a full tile, an unpadded extent."""
+        plan, tiles = self.context.plan, self.context.tiles
+        if index in plan.rows or (index in scope.stream and scope.masked):
+            return [self.operate("lt", scope.coordinates[index], self.size(index))]
+        if index in tiles.whole and tiles.whole[index] != self.context.sizes[index]:
+            return [self.operate("lt", scope.coordinates[index], self.size(index))]
+        return []
+
+    def all_of(self, conditions: list[Node]) -> Node | None:
+        """The conjunction; outermost first, so that what does not vary in a loop is joined before it."""
+        ordered = sorted(conditions, key=lambda n: (n.block.order, len(n.axes)))
+        result: Node | None = None
+        for condition in ordered:
+            result = condition if result is None else self.operate("and", result, condition)
+        return result
+
+
+def _identifier(tensor: str) -> str:
+    return tensor.replace("present:", "present_")
+
+
+def stream_indices(expr: Expr, streams: frozenset[str]) -> frozenset[str]:
+    """The stream indices an expression varies with."""
+    return frozenset(index_names(expr)) & streams

@@ -1,0 +1,215 @@
+"""Cut a cascade into kernels.
+
+Streamed reductions that keep the same indices, and read one another only at those indices, share a kernel.
+Where one is read elsewhere (a statistic of row i read at key j), it is finished and stored by an earlier
+kernel and read as a tensor by the later one. Pointwise tensors and inner contractions belong to no kernel:
+each kernel that needs them computes them on its own tiles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from attn_dsl.analysis.presence import guard
+from attn_dsl.codegen.dependence import Dependence, expressions
+from attn_dsl.codegen.roles import Roles, assign_roles, split_rows
+from attn_dsl.errors import Diagnostic, NotLoweredError
+from attn_dsl.ir.cascade import Cascade, Einsum, Ranking
+from attn_dsl.ir.expr import Expr, IndexVar, Read
+from attn_dsl.ir.walk import substitute, walk
+
+
+@dataclass(frozen=True, slots=True)
+class KernelPlan:
+    """One kernel: what it computes, what it stores, and the part each index plays.
+
+    ``targets``: streamed reductions, in order. ``stores``: tensors written to memory. ``pair_stores``: those
+    of them that carry a stream and are written inside its loop. ``available``: streamed tensors that
+    earlier kernels have stored.
+    """
+
+    programs: tuple[str, ...]
+    rows: tuple[str, ...]
+    targets: tuple[str, ...]
+    stores: tuple[str, ...]
+    pair_stores: tuple[str, ...]
+    available: frozenset[str]
+
+
+@dataclass(slots=True)
+class _Draft:
+    kept: frozenset[str]
+    targets: list[str] = field(default_factory=list)
+    stores: list[str] = field(default_factory=list)
+    pair_stores: list[str] = field(default_factory=list)
+
+
+def partition(cascade: Cascade, flow: Dependence) -> tuple[Roles, tuple[KernelPlan, ...]]:
+    """Assign every streamed reduction and every output to a kernel. NotLoweredError names what cannot be."""
+    _refuse_unsupported(cascade)
+    roles = assign_roles(flow)
+    drafts: list[_Draft] = []
+    home: dict[str, int] = {}
+    for target in roles.streamed:
+        earliest = _earliest(flow, roles, home, target, drafts)
+        home[target] = _place(flow, roles, drafts, target, earliest)
+    for output in cascade.outputs:
+        _place_output(flow, roles, drafts, home, output.name)
+    _store_shared(flow, roles, drafts, home)
+    return roles, tuple(_finish(flow, roles, drafts, i) for i in range(len(drafts)))
+
+
+def leaf_reads(flow: Dependence, roles: Roles, expr: Expr) -> Iterator[Read]:
+    """The reads of inputs and streamed tensors that evaluating an expression on a tile makes, with their
+    slots expressed in the indices of the expression."""
+    for node in walk(expr):
+        if not isinstance(node, Read) or node.tensor.startswith("present:"):
+            continue
+        if node.tensor not in flow.by_target or node.tensor in roles.streamed:
+            yield node
+            continue
+        for part in flow.by_target[node.tensor]:
+            values = dict(zip(part.dims, node.indices, strict=True))
+            for inner in expressions(part):
+                yield from leaf_reads(flow, roles, substitute(inner, values))
+
+
+def _refuse_unsupported(cascade: Cascade) -> None:
+    for statement in cascade.statements:
+        if isinstance(statement, Ranking):
+            raise NotLoweredError(
+                Diagnostic(
+                    f"'{statement.kind.value}' is not lowered to a kernel yet",
+                    statement.span,
+                    "evaluate it with .reference(...), or pass the selection as a boolean input",
+                )
+            )
+        if statement.is_keyed:
+            raise NotLoweredError(
+                Diagnostic(
+                    f"the keyed reduction into '{statement.target}' is not lowered to a kernel yet",
+                    statement.span,
+                    "give the target plain indices and select the elements with 'where'",
+                )
+            )
+
+
+def _kept(flow: Dependence, roles: Roles, tensor: str) -> frozenset[str]:
+    return frozenset(flow.dims(tensor)) - roles.whole
+
+
+def _reads_of(flow: Dependence, roles: Roles, tensor: str) -> Iterator[Read]:
+    for part in flow.by_target[tensor]:
+        for expr in expressions(part):
+            yield from leaf_reads(flow, roles, expr)
+
+
+def _at_own_place(flow: Dependence, read: Read) -> bool:
+    return read.indices == tuple(IndexVar(d) for d in flow.dims(read.tensor))
+
+
+def _earliest(
+    flow: Dependence, roles: Roles, home: dict[str, int], tensor: str, drafts: list[_Draft]
+) -> int:
+    """The first kernel at which everything the tensor reads from other kernels is there."""
+    first = 0
+    kept = _kept(flow, roles, tensor)
+    for read in _reads_of(flow, roles, tensor):
+        if read.tensor in home:
+            at = home[read.tensor]
+            shares = _at_own_place(flow, read) and drafts[at].kept == kept
+            first = max(first, at if shares else at + 1)
+    return first
+
+
+def _place(flow: Dependence, roles: Roles, drafts: list[_Draft], target: str, earliest: int) -> int:
+    kept = _kept(flow, roles, target)
+    for at in range(earliest, len(drafts)):
+        if drafts[at].kept == kept and _streams_agree(flow, roles, drafts[at], target):
+            drafts[at].targets.append(target)
+            return at
+    drafts.append(_Draft(kept, [target]))
+    return len(drafts) - 1
+
+
+def _streams_agree(flow: Dependence, roles: Roles, draft: _Draft, target: str) -> bool:
+    """Loops over the same or over disjoint streams fit in one kernel; overlapping ones do not."""
+    mine = contribution_streams(flow, roles, target)
+    theirs = {s for t in draft.targets for s in contribution_streams(flow, roles, t)}
+    return all(a == b or not a & b for a in mine for b in theirs)
+
+
+def contribution_streams(flow: Dependence, roles: Roles, target: str) -> set[frozenset[str]]:
+    """The stream of each contribution to a streamed tensor, without those that have none."""
+    parts = (s for s in flow.by_target[target] if isinstance(s, Einsum))
+    return {s for s in (frozenset(p.over) & roles.streams for p in parts) if s}
+
+
+def _place_output(
+    flow: Dependence, roles: Roles, drafts: list[_Draft], home: dict[str, int], name: str
+) -> None:
+    if name in home:
+        _append(drafts[home[name]].stores, name)
+        return
+    reads = [r for r in _reads_of(flow, roles, name) if r.tensor in home]
+    kept = _kept(flow, roles, name)
+    at = max((home[r.tensor] for r in reads), default=-1)
+    if at >= 0 and drafts[at].kept <= kept:
+        rest = kept - drafts[at].kept
+        streams = {s for t in drafts[at].targets for s in contribution_streams(flow, roles, t)}
+        local = all(_at_own_place(flow, r) for r in reads if home[r.tensor] == at)
+        if local and (not rest or rest in streams):
+            _append(drafts[at].stores, name)
+            if rest:
+                _append(drafts[at].pair_stores, name)
+            return
+    drafts.append(_Draft(kept, stores=[name]))
+
+
+def _append(names: list[str], name: str) -> None:
+    if name not in names:
+        names.append(name)
+
+
+def _store_shared(flow: Dependence, roles: Roles, drafts: list[_Draft], home: dict[str, int]) -> None:
+    """Every streamed tensor that another kernel reads is stored by its own."""
+    for at, draft in enumerate(drafts):
+        for tensor in (*draft.targets, *draft.stores):
+            for read in _all_reads(flow, roles, tensor):
+                if read in home and home[read] != at:
+                    _append(drafts[home[read]].stores, read)
+
+
+def _all_reads(flow: Dependence, roles: Roles, tensor: str) -> set[str]:
+    found = {r.tensor for r in _reads_of(flow, roles, tensor)}
+    for part in flow.by_target[tensor]:
+        found |= {
+            n.tensor.removeprefix("present:")
+            for n in walk(guard(part, flow.cascade))
+            if isinstance(n, Read)
+        }
+    return found
+
+
+def _finish(flow: Dependence, roles: Roles, drafts: list[_Draft], at: int) -> KernelPlan:
+    draft = drafts[at]
+    lead = (draft.targets or draft.stores)[0]
+    kept = tuple(d for d in flow.dims(lead) if d in draft.kept)
+    streams = frozenset(s for t in draft.targets for s in flow.over(t) & roles.streams)
+    if draft.targets:
+        programs, rows = split_rows(flow, kept, streams, roles.whole)
+    else:
+        programs, rows = kept[:-1], kept[-1:]
+    if not rows:
+        raise NotLoweredError(
+            Diagnostic(
+                f"'{lead}' keeps no index that a kernel could tile",
+                flow.by_target[lead][0].span,
+                "reduce it outside, and pass the result as an input",
+            )
+        )
+    available = frozenset(s for d in drafts[:at] for s in d.stores)
+    return KernelPlan(
+        programs, rows, tuple(draft.targets), tuple(draft.stores), tuple(draft.pair_stores), available
+    )

@@ -1,0 +1,129 @@
+"""Which part each index plays in a kernel.
+
+    program   one value a program: batch, heads
+    row       tiled over programs: the query positions of a forward kernel
+    stream    tiled over a loop inside a program: the key positions
+    whole     held entirely by a tile, its extent known at code generation: features
+
+Nothing is named in advance. A reduction whose result carries an index w, and which is consumed by a
+reduction over w, is evaluated anew inside the loop over w: what it reduces must be whole (the features
+of Q K^T). The reduced indices that are left are streams. What the results of a stream kernel keep is whole
+where only the streamed operands carry it (the features of V), a row where they do not carry it, and a
+program index otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from attn_dsl.codegen.dependence import Dependence
+from attn_dsl.ir.cascade import Einsum, Reduction
+from attn_dsl.ir.walk import index_names
+
+
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """The parts that hold for a whole cascade. ``streamed``: the reductions that need a loop."""
+
+    whole: frozenset[str]
+    streams: frozenset[str]
+    streamed: tuple[str, ...]
+
+
+def assign_roles(flow: Dependence) -> Roles:
+    """Decide which reduced indices are whole and which are streamed."""
+    reduced = {i for r in flow.reductions for i in flow.over(r)}
+    nested = {z: _nested_in(flow, z) for z in reduced}
+    whole: set[str] = set()
+    for z, outer in nested.items():
+        features = {w for w in outer if is_feature(flow, w) and not is_feature(flow, z)}
+        whole |= features  # a norm over the features of an output does not make its keys whole
+        if outer - features:
+            whole.add(z)
+    streams = reduced - whole
+    streamed = tuple(r for r in flow.reductions if flow.over(r) & streams)
+    whole |= _value_features(flow, streamed, streams)
+    return Roles(frozenset(whole), frozenset(streams), streamed)
+
+
+def _nested_in(flow: Dependence, z: str) -> set[str]:
+    """The indices w such that a reduction over z is consumed, at every w, by a reduction over w."""
+    outer: set[str] = set()
+    for inner in flow.reductions:
+        if z not in flow.over(inner):
+            continue
+        for consumer in flow.consumers(inner):
+            outer |= (flow.over(consumer) & set(flow.dims(inner))) - flow.over(inner)
+    return outer
+
+
+def is_feature(flow: Dependence, index: str) -> bool:
+    """Whether an index stands innermost in every argument and result that has it, is only summed over, and
+    its value takes no part in a mask: how features are laid out."""
+    layouts = [*flow.cascade.inputs, *flow.cascade.outputs]
+    carrying = [t.axes for t in layouts if any(index in a.indices for a in t.axes)]
+    if not carrying or any(axes[-1].indices != (index,) for axes in carrying):
+        return False
+    kinds = {s.reduce for s in flow.cascade.statements if isinstance(s, Einsum) and index in s.over}
+    return kinds <= {Reduction.SUM, Reduction.MEAN}
+
+
+def _stream_operands(flow: Dependence, streams: set[str] | frozenset[str]) -> list[tuple[str, ...]]:
+    return [i.dims for i in flow.cascade.inputs if set(i.dims) & streams]
+
+
+def _value_features(flow: Dependence, streamed: Iterable[str], streams: set[str]) -> set[str]:
+    """Kept indices that only streamed operands carry, such as the features of V."""
+    features: set[str] = set()
+    for target in streamed:
+        kept = [d for d in flow.dims(target) if d not in streams]
+        own = [i.dims for i in flow.cascade.inputs if i.name in flow.ancestors(target)]
+        row_side = {d for dims in own if not set(dims) & flow.over(target) for d in dims}
+        lone = [d for d in kept if d not in row_side and any(d in dims for dims in own)]
+        sure = [d for d in lone if is_feature(flow, d)]
+        features |= set(sure)
+        if any(d in row_side for d in kept if d not in sure):
+            features |= {d for d in lone if d not in flow.positional and _one_side(flow, d, target)}
+    return features
+
+
+def _one_side(flow: Dependence, index: str, target: str) -> bool:
+    """Whether the index appears in the target but in no other reduction over the same stream."""
+    others = [r for r in flow.reductions if r != target and flow.over(r) == flow.over(target)]
+    inner = [r for r in flow.sources(target) if r in flow.by_target and r not in others]
+    return not any(index in flow.dims(r) for r in (*others, *inner))
+
+
+def split_rows(
+    flow: Dependence, kept: tuple[str, ...], streams: frozenset[str], whole: frozenset[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Part what a kernel's results keep into program and row indices, both in the order of ``kept``."""
+    operands = [d for d in _stream_operands(flow, streams) if set(d) & whole]
+    operands = operands or _stream_operands(flow, streams)
+    carried = {i for dims in operands for i in dims}
+    free = [k for k in kept if k not in carried]
+    if not free:
+        free = [k for k in kept if any(k not in dims for dims in operands)][-1:] or list(kept[-1:])
+    rows = set(_innermost_axis(flow, free)) | {k for k in free if _meets_stream(flow, k, streams)}
+    return tuple(k for k in kept if k not in rows), tuple(k for k in kept if k in rows)
+
+
+def _innermost_axis(flow: Dependence, candidates: list[str]) -> tuple[str, ...]:
+    """The candidates that share the innermost dimension, among those of the first layout that has any."""
+    for tensor in (*flow.cascade.inputs, *flow.cascade.outputs):
+        axes = [a.indices for a in tensor.axes if set(a.indices) & set(candidates)]
+        if axes and {i for a in axes for i in a} >= set(candidates):
+            return tuple(i for i in axes[-1] if i in candidates)
+    return tuple(candidates[-1:])
+
+
+def _meets_stream(flow: Dependence, index: str, streams: frozenset[str]) -> bool:
+    """Whether a predicate compares the index with a stream: then tiling both saves work."""
+    for statement in flow.cascade.statements:
+        if isinstance(statement, Einsum) and statement.where is not None:
+            names = index_names(statement.where)
+            plain = index in flow.positional and any(s in flow.positional for s in streams)
+            if plain and index in names and any(s in names for s in streams):
+                return True
+    return False

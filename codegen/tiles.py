@@ -1,0 +1,132 @@
+"""The tile program: what a kernel does, in terms every target prints.
+
+A `Node` is a value: a scalar, or a tile over named axes (``i`` rows, ``j`` stream, ``d`` features), of one
+dtype. Nodes are made once in each block (equal ones are shared) and live in the outermost block where their
+operands exist, so what does not vary in a loop is computed before it. A `Block` is straight-line; a `Loop`
+holds one as its body. ``State`` is a value carried round loops: an accumulator.
+
+Operations are few and target-neutral: ``argument const coordinate state load where cast dot reduce expand``
+and the operators and functions of the language.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(eq=False, slots=True)
+class Node:
+    """One value. ``attributes`` hold what is not a node (a constant, an axis, a tensor's name); ``name`` is
+    the user's name for it, where it has one, and ``comment`` the statement it comes from."""
+
+    operation: str
+    operands: tuple[Node, ...]
+    axes: tuple[str, ...]
+    dtype: str
+    attributes: tuple[Any, ...]
+    block: Block
+    name: str | None = None
+    comment: str | None = None
+
+
+@dataclass(eq=False, slots=True)
+class State:
+    """A value carried round loops, of dtype f32 or f64 (i32 for counts, bool for presence)."""
+
+    name: str
+    axes: tuple[str, ...]
+    dtype: str
+    initial: str
+    comment: str | None = None
+
+
+@dataclass(eq=False, slots=True)
+class Assign:
+    """``state = value``."""
+
+    state: State
+    value: Node
+
+
+@dataclass(eq=False, slots=True)
+class Store:
+    """Write a tile: ``offset`` in elements from the tensor's base, where ``mask`` holds (None: everywhere)."""
+
+    tensor: str
+    offset: Node
+    value: Node
+    mask: Node | None
+
+
+@dataclass(eq=False, slots=True)
+class Loop:
+    """``for counter in range(count)``: the body runs once a tile; ``condition`` skips it where false."""
+
+    counter: Node
+    count: Node
+    prepare: Block
+    condition: Node | None
+    body: Block
+    comment: str
+
+
+Item = Node | Assign | Store | Loop | State
+
+
+@dataclass(eq=False, slots=True)
+class Block:
+    """Straight-line items. ``order``: blocks of larger order see the values of smaller ones."""
+
+    order: int
+    items: list[Item] = field(default_factory=list)
+    known: dict[tuple[Any, ...], Node] = field(default_factory=dict)
+
+
+class TileBuilder:
+    """Makes nodes, each once a block, in the outermost block that has its operands."""
+
+    def __init__(self, axis_order: tuple[str, ...]) -> None:
+        self.axis_order = axis_order
+        self.root = Block(0)
+
+    def node(
+        self,
+        operation: str,
+        *operands: Node,
+        axes: tuple[str, ...] | None = None,
+        dtype: str,
+        attributes: tuple[Any, ...] = (),
+        block: Block | None = None,
+    ) -> Node:
+        """A node; ``axes`` default to the union of the operands', ``block`` to the innermost of theirs."""
+        place = max((o.block for o in operands), key=lambda b: b.order, default=self.root)
+        if block is not None and block.order > place.order:
+            place = block
+        shape = self.union(*operands) if axes is None else self.ordered(axes)
+        key = (operation, tuple(id(o) for o in operands), shape, dtype, attributes)
+        found = place.known.get(key)
+        if found is None:
+            found = Node(operation, operands, shape, dtype, attributes, place)
+            place.known[key] = found
+            place.items.append(found)
+        return found
+
+    def union(self, *nodes: Node) -> tuple[str, ...]:
+        """The axes of a pointwise operation on the nodes."""
+        return self.ordered({axis for node in nodes for axis in node.axes})
+
+    def ordered(self, axes: set[str] | tuple[str, ...]) -> tuple[str, ...]:
+        """Axes in the kernel's canonical order: rows, stream, features."""
+        return tuple(a for a in self.axis_order if a in axes)
+
+    def const(self, value: int | float | bool, dtype: str | None = None) -> Node:
+        """A literal."""
+        kind = dtype or ("bool" if isinstance(value, bool) else "i32" if isinstance(value, int) else "f32")
+        return self.node("const", dtype=kind, attributes=(repr(value),))
+
+
+def nodes_of(block: Block) -> Iterator[Node]:
+    """The nodes of a block, not those of its loops."""
+    return (item for item in block.items if isinstance(item, Node))
