@@ -90,13 +90,17 @@ def logical_lines(text: str, positions: Positions) -> tuple[list[LogicalLine], l
                 out.append(c)
             else:
                 problems.append(
-                    Diagnostic(f"'{c}' closes nothing", positions.span(at, at + 1), "remove it, or open it before")
+                    Diagnostic(
+                        f"'{c}' closes nothing", positions.span(at, at + 1), "remove it, or open it before"
+                    )
                 )
                 out.append(" ")
         elif c == "\n" and stack and _begins_statement(text, at + 1):
             opener, where = stack[-1]
             problems.append(
-                Diagnostic(f"'{opener}' is never closed", positions.span(where, where + 1), "close it on this line")
+                Diagnostic(
+                    f"'{opener}' is never closed", positions.span(where, where + 1), "close it on this line"
+                )
             )
             stack.clear()
             out.clear()

@@ -1,0 +1,72 @@
+"""What the names of a file mean, and the problem that stops the resolving of one statement."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from attn_dsl.errors import Diagnostic
+from attn_dsl.ir.cascade import Index, Input, Mask, Output, Param, Statement
+from attn_dsl.ir.expr import Expr, Span
+from attn_dsl.language import syntax as s
+
+RANKINGS = ("topk", "topp", "argsort", "argmax")
+
+
+class Problem(Exception):
+    """One diagnostic; the statement at hand is given up, the next one goes on."""
+
+    def __init__(self, message: str, span: Span | None, help: str = "", notes: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.diagnostic = Diagnostic(message, span, help, notes)
+
+
+class Given(Exception):
+    """A statement that depends on one that has already been reported."""
+
+
+@dataclass(slots=True)
+class Environment:
+    """Everything declared so far. ``dims``: the indices of every tensor's slots, inputs and computed;
+    ``kinds``: 'integer', 'real' or 'boolean' for each; ``failed``: tensors whose statement was refused."""
+
+    params: dict[str, Param] = field(default_factory=dict)
+    lets: dict[str, s.LetLine] = field(default_factory=dict)
+    masks: dict[str, s.MaskLine] = field(default_factory=dict)
+    scalar_defs: dict[str, s.ScalarDef] = field(default_factory=dict)
+    cascade_defs: dict[str, s.CascadeDef] = field(default_factory=dict)
+    aliases: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    indices: dict[str, Index] = field(default_factory=dict)
+    inputs: dict[str, Input] = field(default_factory=dict)
+    outputs: dict[str, Output] = field(default_factory=dict)
+    dims: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    kinds: dict[str, str] = field(default_factory=dict)
+    statements: list[Statement] = field(default_factory=list)
+    resolved_masks: list[Mask] = field(default_factory=list)
+    later: dict[str, Span] = field(default_factory=dict)
+    failed: set[str] = field(default_factory=set)
+    taken: set[str] = field(default_factory=set)
+    used: set[str] = field(default_factory=set)
+
+    def members(self, name: str) -> tuple[str, ...]:
+        """The indices a name stands for: its own, or a composite's."""
+        return self.aliases.get(name, (name,))
+
+
+@dataclass(frozen=True, slots=True)
+class Bindings:
+    """What names mean inside the body of a function: parameters, local tensors, formal indices.
+    ``site``: the call, which is where problems are shown; ``depth`` bounds recursion."""
+
+    values: dict[str, Expr] = field(default_factory=dict)
+    over: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    site: Span | None = None
+    depth: int = 0
+    active: tuple[str, ...] = ()
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """``did you mean 'x'?``, or nothing."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f"did you mean '{close[0]}'?" if close else ""
