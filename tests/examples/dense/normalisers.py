@@ -58,11 +58,11 @@ def softplus(Q: Tensor, K: Tensor, V: Tensor) -> Tensor:
 
 
 def softplus_reweighted(Q: Tensor, K: Tensor, V: Tensor, power: int, first: int) -> Tensor:
-    n = rows(Q.shape[2]) + 1
+    n = rows(Q.shape[2]).to(Q.dtype) + 1
     cosine = torch.nn.functional.normalize(Q, dim=-1) @ torch.nn.functional.normalize(K, dim=-1).mT
     A = softplus_of(math.log(Q.shape[3]) * n.log() * cosine) * causal(Q, K)
     A = A / A.sum(-1, keepdim=True)
-    B = torch.relu(A * n - (n > first).to(A.dtype)) ** power
+    B = torch.relu(A * n - (n > first).to(Q.dtype)) ** power
     return B / B.sum(-1, keepdim=True) @ V
 
 
