@@ -1,0 +1,70 @@
+"""Evaluation of a whole cascade: arguments in, statements in order, results out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+
+import torch
+from torch import Tensor
+
+from attn_dsl.ir.cascade import Axis, Cascade, Input, Output
+from attn_dsl.reference.partial import Partial, Scope
+from attn_dsl.reference.statements import define, restrict
+
+
+def evaluate(
+    cascade: Cascade,
+    params: Mapping[str, int | float | bool],
+    arguments: Mapping[str, Tensor | int | float],
+    sizes: Mapping[str, int],
+    dtype: torch.dtype = torch.float64,
+) -> dict[str, Tensor]:
+    """What the cascade computes, in the precision of ``dtype``; differentiable, on the arguments' device.
+
+    ``params``: a value for each; ``sizes``: an extent for every index; ``arguments``: laid out as the inputs
+    declare, numbers for inputs of rank 0. The results, by name, are laid out by their declaration: reals in
+    ``dtype``, integers as int64, truth values as bool; 0 where an element does not exist.
+    """
+    tensors: dict[str, Partial] = {}
+    scope = Scope(params, sizes, tensors, (), dtype, _device(arguments))
+    for declared in cascade.inputs:
+        tensors[declared.name] = Partial(_lifted(declared, arguments[declared.name], scope))
+    for declared in cascade.inputs:  # a limit may read an input that is declared later
+        tensors[declared.name] = restrict(tensors[declared.name], declared.dims, cascade, scope)
+    last = {statement.target: statement for statement in cascade.statements}
+    for statement in cascade.statements:
+        if statement is last[statement.target]:
+            tensors[statement.target] = define(cascade.definitions(statement.target), cascade, scope)
+    return {o.name: _laid_out(o, _dims(o.name, cascade), scope) for o in cascade.outputs}
+
+
+def _device(arguments: Mapping[str, Tensor | int | float]) -> torch.device:
+    """That of the first tensor of some rank; a scalar may live anywhere."""
+    tensors = [a for a in arguments.values() if isinstance(a, Tensor)]
+    ranked = [t for t in tensors if t.dim() > 0]
+    return next((t.device for t in (*ranked, *tensors)), torch.device("cpu"))
+
+
+def _lifted(declared: Input, argument: Tensor | float, scope: Scope) -> Tensor:
+    """An argument with an axis for each index, in the type that every value of its kind is held in."""
+    real = declared.dtype is None or declared.dtype in ("f16", "bf16", "f32", "f64")
+    kind = scope.dtype if real else torch.bool if declared.dtype == "bool" else torch.int64
+    value = torch.as_tensor(argument, device=scope.device).to(kind)
+    return value.reshape(scope.extents(declared.dims))
+
+
+def _dims(tensor: str, cascade: Cascade) -> tuple[str, ...]:
+    declared = cascade.input(tensor)
+    return cascade.definitions(tensor)[0].dims if declared is None else declared.dims
+
+
+def _laid_out(output: Output, dims: tuple[str, ...], scope: Scope) -> Tensor:
+    """The result with its axes in the declared order, composites merged."""
+    members = [index for axis in output.axes for index in axis.indices]
+    value = scope.tensors[output.name].filled(0).permute([dims.index(m) for m in members])
+    return value.reshape([_extent(axis, scope) for axis in output.axes]).contiguous()
+
+
+def _extent(axis: Axis, scope: Scope) -> int:
+    return prod(scope.extents(axis.indices))

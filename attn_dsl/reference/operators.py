@@ -1,0 +1,116 @@
+"""The operators on dense tensors, after the arguments have been brought to a common type.
+
+Integers are int64, reals the evaluation's dtype; a truth value counts as 0 and 1 in arithmetic. Integer division
+by zero, of which the language says nothing, gives 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import reduce
+
+import torch
+from torch import Tensor
+
+from attn_dsl.ir.operators import OPERATORS, ResultKind
+from attn_dsl.reference.philox import uniform
+
+# Their derivative is finite whatever the arguments, so that an absent argument needs no stand-in.
+LINEAR = frozenset({"add", "sub", "neg"})
+
+
+def apply(name: str, args: Sequence[Tensor], dtype: torch.dtype) -> Tensor:
+    """An operator (but ``and``, ``or``, ``not``) on values that all exist."""
+    if name == "uniform":
+        seed, *coordinates = (a.to(torch.int64) for a in args)
+        return uniform(seed, tuple(coordinates), dtype)
+    return _FUNCTIONS[name](*_common(name, args, dtype))
+
+
+def _common(name: str, args: Sequence[Tensor], dtype: torch.dtype) -> list[Tensor]:
+    kind = OPERATORS[name].result
+    real = kind is ResultKind.REAL or (
+        kind is not ResultKind.INTEGER and any(a.is_floating_point() for a in args)
+    )
+    return [a.to(dtype if real else torch.int64) for a in args]
+
+
+def _floor_divide(a: Tensor, b: Tensor) -> Tensor:
+    if a.is_floating_point():
+        return torch.div(a, b, rounding_mode="floor")
+    quotient = torch.div(a, torch.where(b == 0, 1, b), rounding_mode="floor")
+    return torch.where(b == 0, 0, quotient)
+
+
+def _modulo(a: Tensor, b: Tensor) -> Tensor:
+    """The remainder has the sign of the divisor."""
+    if a.is_floating_point():
+        return torch.remainder(a, b)
+    return torch.where(b == 0, 0, torch.remainder(a, torch.where(b == 0, 1, b)))
+
+
+def _softplus(x: Tensor) -> Tensor:
+    """log(1 + exp(x)) without overflow, and without torch's switch to x above 20."""
+    return torch.maximum(x, torch.zeros_like(x)) + torch.log1p(torch.exp(-x.abs()))
+
+
+def _gelu(x: Tensor) -> Tensor:
+    return torch.nn.functional.gelu(x)
+
+
+def _clamp(x: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    return torch.minimum(torch.maximum(x, low), high)
+
+
+def _minimum(*args: Tensor) -> Tensor:
+    return reduce(torch.minimum, args)
+
+
+def _maximum(*args: Tensor) -> Tensor:
+    return reduce(torch.maximum, args)
+
+
+_FUNCTIONS: dict[str, Callable[..., Tensor]] = {
+    "add": torch.add,
+    "sub": torch.sub,
+    "mul": torch.mul,
+    "div": torch.div,
+    "floordiv": _floor_divide,
+    "mod": _modulo,
+    "pow": torch.pow,
+    "neg": torch.neg,
+    "lt": torch.lt,
+    "le": torch.le,
+    "gt": torch.gt,
+    "ge": torch.ge,
+    "eq": torch.eq,
+    "ne": torch.ne,
+    "shr": torch.bitwise_right_shift,
+    "shl": torch.bitwise_left_shift,
+    "bitand": torch.bitwise_and,
+    "bitxor": torch.bitwise_xor,
+    "bitor": torch.bitwise_or,
+    "min": _minimum,
+    "max": _maximum,
+    "abs": torch.abs,
+    "clamp": _clamp,
+    "floor": torch.floor,
+    "sqrt": torch.sqrt,
+    "rsqrt": torch.rsqrt,
+    "exp": torch.exp,
+    "exp2": torch.exp2,
+    "expm1": torch.expm1,
+    "log": torch.log,
+    "log2": torch.log2,
+    "log1p": torch.log1p,
+    "sin": torch.sin,
+    "cos": torch.cos,
+    "tan": torch.tan,
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+    "softplus": _softplus,
+    "silu": torch.nn.functional.silu,
+    "gelu": _gelu,
+    "erf": torch.erf,
+    "relu": torch.relu,
+}

@@ -1,0 +1,134 @@
+"""One tensor from the statements that define it.
+
+T[dims] (op)= body where guard      reduce the body over the space (dims, over)
+T[e, b] (op)= body where guard      send each element of the space to place (e, b)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import reduce
+from math import prod
+
+import torch
+
+from attn_dsl.ir.cascade import Cascade, Einsum, Ranking, Reduction, Statement
+from attn_dsl.ir.expr import Expr, IndexVar, Op
+from attn_dsl.ir.walk import index_names
+from attn_dsl.reference.contraction import contract
+from attn_dsl.reference.expressions import evaluate_expression
+from attn_dsl.reference.partial import Partial, Scope, both
+from attn_dsl.reference.ranking import rank
+from attn_dsl.reference.reductions import merge, reduce_axes, scatter
+
+
+def define(statements: Sequence[Statement], cascade: Cascade, scope: Scope) -> Partial:
+    """The tensor that all these statements define together, over their target's dims."""
+    first = statements[0]
+    if isinstance(first, Ranking):
+        guard = _conjunction(_limits(first.dims, cascade), first.where)
+        result = rank(replace(first, where=guard), scope)
+    else:
+        einsums = [s for s in statements if isinstance(s, Einsum)]
+        guards = [_conjunction(_limits(_space(s), cascade), s.where) for s in einsums]
+        guarded = [replace(s, where=g) for s, g in zip(einsums, guards, strict=True)]
+        result = _einsums(guarded, scope)
+    return restrict(result, first.dims, cascade, scope)
+
+
+def restrict(tensor: Partial, dims: tuple[str, ...], cascade: Cascade, scope: Scope) -> Partial:
+    """Without the elements beyond a data-dependent extent."""
+    limit = _limits(dims, cascade)
+    if limit is None:
+        return tensor
+    inside = evaluate_expression(limit, scope.over(dims)).certainly()
+    return tensor.within(inside).expand(scope.extents(dims))
+
+
+def _limits(space: tuple[str, ...], cascade: Cascade) -> Expr | None:
+    """The predicate that every index of the space is below its limit, where the space can tell."""
+    limits = (
+        Op("lt", (IndexVar(index.name), index.limit))
+        for index in cascade.indices
+        if index.name in space and index.limit is not None and set(index_names(index.limit)) <= set(space)
+    )
+    return reduce(_conjunction, limits, None)
+
+
+def _conjunction(a: Expr | None, b: Expr | None) -> Expr | None:
+    if a is None or b is None:
+        return b if a is None else a
+    return Op("and", (a, b))
+
+
+def _space(statement: Einsum) -> tuple[str, ...]:
+    """The indices an element of the right-hand side has: those of the target's slots, then the reduced."""
+    named = (name for key in statement.keys for name in index_names(key))
+    return tuple(dict.fromkeys((*named, *statement.over)))
+
+
+def _einsums(statements: Sequence[Einsum], scope: Scope) -> Partial:
+    match statements[0].reduce:
+        case None:
+            return _element(statements[0], scope).expand(scope.extents(statements[0].dims))
+        case Reduction.MEAN:
+            return _mean(statements, scope)
+        case kind:
+            return merge([_contribution(s, kind, scope) for s in statements], kind)
+
+
+def _contribution(statement: Einsum, kind: Reduction, scope: Scope) -> Partial:
+    if kind is Reduction.SUM and not statement.is_keyed:
+        contracted = contract(statement, scope.over(_space(statement)))
+        if contracted is not None:
+            return contracted
+    return _reduced(_element(statement, scope), statement, kind, scope)
+
+
+def _mean(statements: Sequence[Einsum], scope: Scope) -> Partial:
+    """Over the elements of all the statements together."""
+    elements = [_element(s, scope) for s in statements]
+    ones = [Partial(torch.ones_like(e.value, dtype=torch.int64), e.present) for e in elements]
+    total, count = (
+        merge(
+            [_reduced(e, s, Reduction.SUM, scope) for e, s in zip(parts, statements, strict=True)],
+            Reduction.SUM,
+        )
+        for parts in (elements, ones)
+    )
+    return Partial(total.value.to(scope.dtype) / count.value.clamp(min=1), total.present)
+
+
+def _element(statement: Einsum, scope: Scope) -> Partial:
+    """The right-hand side over the statement's space."""
+    scope = scope.over(_space(statement))
+    guard = None if statement.where is None else evaluate_expression(statement.where, scope).certainly()
+    return evaluate_expression(statement.body, scope, guard).within(guard)
+
+
+def _reduced(element: Partial, statement: Einsum, kind: Reduction, scope: Scope) -> Partial:
+    space = _space(statement)
+    if statement.is_keyed:
+        return _keyed(element, statement, kind, scope.over(space))
+    extents = [scope.sizes[n] if n in statement.over else 1 for n in space]
+    element = element.expand(torch.broadcast_shapes(element.value.shape, extents))
+    reduced = reduce_axes(element, [space.index(n) for n in statement.over], kind)
+    return reduced.expand(scope.extents(statement.dims))
+
+
+def _keyed(element: Partial, statement: Einsum, kind: Reduction, scope: Scope) -> Partial:
+    """Elements whose place is absent or out of bounds go nowhere."""
+    shape = scope.extents(statement.dims)
+    place = scope.constant(0)
+    present = element.present
+    for key, extent in zip(statement.keys, shape, strict=True):
+        slot = evaluate_expression(key, scope)
+        present = both(both(present, slot.present), (slot.value >= 0) & (slot.value < extent))
+        place = place * extent + slot.value.to(torch.int64)
+    full = scope.extents(scope.space)
+    flat = Partial(element.value, present).expand(full)
+    chosen = None if flat.present is None else flat.present.flatten()
+    result = scatter(Partial(flat.value.flatten(), chosen), place.expand(full).flatten(), prod(shape), kind)
+    present = None if result.present is None else result.present.reshape(shape)
+    return Partial(result.value.reshape(shape), present)
