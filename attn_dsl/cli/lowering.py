@@ -1,0 +1,59 @@
+"""Code generation from the command line: example params and sizes where the caller gives none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from attn_dsl.errors import Diagnostic, NotLoweredError
+from attn_dsl.ir.cascade import Cascade
+
+if TYPE_CHECKING:
+    from attn_dsl.codegen.program import Program
+
+FEATURES = 64
+_EXAMPLES: dict[str, int | float | bool] = {"int": 16, "float": 1.0, "bool": True}
+
+
+def example_params(
+    cascade: Cascade, given: Mapping[str, int | float | bool] | None = None
+) -> dict[str, int | float | bool]:
+    """The params' values: given, else the default, else an example of the kind."""
+    given = given or {}
+    values: dict[str, int | float | bool] = {}
+    for param in cascade.params:
+        default = _EXAMPLES[param.kind] if param.default is None else param.default
+        values[param.name] = given.get(param.name, default)
+    return values
+
+
+def example_program(
+    cascade: Cascade,
+    params: Mapping[str, int | float | bool] | None = None,
+    dtype: str = "bf16",
+    sizes: Mapping[str, int] | None = None,
+    architecture: str = "cuda:90",
+) -> Program:
+    """The kernels of a cascade at example sizes. NotLoweredError names what is in the way."""
+    from attn_dsl.codegen import generate, whole_indices
+    from attn_dsl.codegen.specialisation import Specialisation
+
+    sizes = sizes or {}
+    whole = {index: sizes.get(index, FEATURES) for index in whole_indices(cascade)}
+    specialisation = Specialisation(
+        params=tuple(example_params(cascade, params).items()),
+        dtypes=tuple((i.name, i.dtype or dtype) for i in cascade.inputs),
+        sizes=tuple(whole.items()),
+        architecture=architecture,
+    )
+    return generate(cascade, specialisation)
+
+
+def obstacle(cascade: Cascade) -> tuple[Diagnostic, ...] | None:
+    """Why a legal cascade does not become kernels yet, as warnings; None where it does."""
+    try:
+        example_program(cascade)
+    except NotLoweredError as error:
+        return tuple(replace(d, severity="warning") for d in error.diagnostics)
+    return None

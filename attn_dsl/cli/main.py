@@ -1,0 +1,65 @@
+"""The ``attn`` command: one module a subcommand, each imported only when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from attn_dsl.version import __version__
+
+_COMMANDS = ("check", "fmt", "show", "run", "test", "cache")
+
+_HELP = """Write an attention mechanism as a cascade of Einsums; check it, read it, run it.
+
+\b
+Examples:
+  attn check my.attn                 is it legal, does it become a kernel?
+  attn show my.attn                  its passes over the data, and why
+  attn run my.attn --size i=200      run it on random input, compare with its meaning
+  attn test my.attn                  a property test against its meaning
+
+\b
+Exit status: 0 all is well; 1 a file or a result is wrong; 2 the command line is wrong.
+Colour is used on a terminal only; NO_COLOR=1 turns it off.
+"""
+
+
+class _Commands(click.Group):
+    """Finds the subcommand ``name`` as ``attn_dsl.cli.name.command``."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        return importlib.import_module(f"attn_dsl.cli.{cmd_name}").command
+
+
+@click.group(
+    cls=_Commands,
+    help=_HELP,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="attn")
+def attn() -> None:
+    """The group itself does nothing; its subcommands do."""
+
+
+def main() -> None:
+    """Entry point. A wrong file or result ends with 1 and a message, never with a traceback."""
+    from attn_dsl.errors import AttnError
+
+    try:
+        attn.main(prog_name="attn")
+    except AttnError as error:
+        from attn_dsl.cli.output import print_error
+
+        print_error(error)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
