@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from attn_dsl.analysis.integers import is_nonnegative, is_positive
 from attn_dsl.codegen.context import KernelContext, Scope
-from attn_dsl.codegen.numbers import is_float, is_nonnegative, is_positive, join_dtypes, result_dtype
+from attn_dsl.codegen.numbers import is_float, join_dtypes, result_dtype
 from attn_dsl.codegen.program import Extent, ParamValue, Pointer, Stride
 from attn_dsl.codegen.tiles import Node
 from attn_dsl.errors import Diagnostic, NotLoweredError

@@ -1,0 +1,132 @@
+"""Predicates as alternatives of conjunctions of simple comparisons."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attn_dsl.ir.cascade import Cascade
+from attn_dsl.ir.expr import Cast, Const, Expr, Op, Read, Select
+from attn_dsl.ir.operators import COMPARISONS, OPERATORS, ResultKind
+from attn_dsl.ir.walk import index_names, walk
+
+MAX_ALTERNATIVES = 4
+_FLIPPED = {"lt": "ge", "le": "gt", "gt": "le", "ge": "lt", "eq": "ne", "ne": "eq"}
+_SWAPPED = {"lt": "gt", "le": "ge", "gt": "lt", "ge": "le", "eq": "eq", "ne": "ne"}
+Conjunction = tuple[Expr, ...]
+
+
+def is_integral(expr: Expr, cascade: Cascade) -> bool:
+    """Whether every value in an expression is an integer (or a truth value): comparisons then are exact."""
+    for node in walk(expr):
+        match node:
+            case Const(value=float()) | Cast(dtype="f16" | "bf16" | "f32" | "f64"):
+                return False
+            case Op(name=name) if OPERATORS[name].result is ResultKind.REAL:
+                return False
+            case Read(tensor=tensor):
+                declared = cascade.input(tensor)
+                if declared is None or declared.dtype is None or declared.dtype.startswith(("f", "bf")):
+                    return False
+            case _:
+                pass
+    return True
+
+
+class Alternatives:
+    """Parts predicates over ``streams``; what does not part stays whole."""
+
+    def __init__(self, streams: frozenset[str], cascade: Cascade) -> None:
+        self.streams = streams
+        self.cascade = cascade
+
+    def of(self, predicate: Expr) -> list[Conjunction]:
+        """The alternatives of which at least one holds exactly where the predicate does."""
+        match predicate:
+            case Const(value=value):
+                return [()] if value else []
+            case Op(name="and", args=args):
+                return self._all([self.of(a) for a in args], predicate)
+            case Op(name="or", args=args):
+                return self._any([self.of(a) for a in args], predicate)
+            case Op(name="not", args=(inner,)):
+                negated = self._negate(inner)
+                return [(predicate,)] if negated is None else self.of(negated)
+            case Select(condition=c, then=a, otherwise=b):
+                taken = Op("and", (c, a)), Op("and", (Op("not", (c,)), b))
+                return self.of(Op("or", taken))
+            case Op(name=name) if name in COMPARISONS and self._varies(predicate):
+                parts = self._comparison(predicate)
+                return [(predicate,)] if parts is None else self.of(parts)
+            case _:
+                return [(predicate,)]
+
+    def _varies(self, expr: Expr) -> bool:
+        return bool(set(index_names(expr)) & self.streams)
+
+    def _all(self, parts: list[list[Conjunction]], whole: Expr) -> list[Conjunction]:
+        result: list[Conjunction] = [()]
+        for part in parts:
+            joined = [tuple(dict.fromkeys((*a, *b))) for a in result for b in part]
+            if len(joined) > MAX_ALTERNATIVES:
+                joined = [tuple(dict.fromkeys((*a, *self._opaque(part)))) for a in result]
+            result = joined
+        return result
+
+    def _any(self, parts: list[list[Conjunction]], whole: Expr) -> list[Conjunction]:
+        joined = list(dict.fromkeys(c for part in parts for c in part))
+        if () in joined:
+            return [()]
+        return joined if len(joined) <= MAX_ALTERNATIVES else [(whole,)]
+
+    def _opaque(self, part: list[Conjunction]) -> Conjunction:
+        """Alternatives put back into one predicate."""
+        sides = [self._join("and", c) for c in part]
+        return (self._join("or", sides),)
+
+    def _join(self, name: str, parts: Conjunction | list[Expr]) -> Expr:
+        if not parts:
+            return Const(name == "and")
+        result = parts[0]
+        for part in parts[1:]:
+            result = Op(name, (result, part))
+        return result
+
+    def _negate(self, expr: Expr) -> Expr | None:
+        match expr:
+            case Const(value=value):
+                return Const(not value)
+            case Op(name="and" | "or" as name, args=args):
+                return self._join("or" if name == "and" else "and", [Op("not", (a,)) for a in args])
+            case Op(name="not", args=(inner,)):
+                return inner
+            case Op(name=name, args=args) if name in COMPARISONS and is_integral(expr, self.cascade):
+                return Op(_FLIPPED[name], args)
+            case _:
+                return None
+
+    def _comparison(self, expr: Op) -> Expr | None:
+        """A comparison in simpler ones: equality as two, and abs, min, max on a side that varies."""
+        name, (a, b) = expr.name, expr.args
+        if not is_integral(expr, self.cascade):
+            return None
+        if name == "eq":
+            return Op("and", (Op("le", (a, b)), Op("ge", (a, b))))
+        if name == "ne":
+            return Op("or", (Op("lt", (a, b)), Op("gt", (a, b))))
+        return self._open(name, a, b) or self._open(_SWAPPED[name], b, a)
+
+    def _open(self, name: str, a: Expr, b: Expr) -> Expr | None:
+        if not self._varies(a) or not isinstance(a, Op):
+            return None
+        compare: Callable[[Expr], Expr] = lambda side: Op(name, (side, b))  # noqa: E731
+        below = name in ("lt", "le")
+        if a.name == "abs":
+            opposite = Op("neg", (a.args[0],))
+            return self._join("and" if below else "or", [compare(a.args[0]), compare(opposite)])
+        if a.name in ("min", "max"):
+            every = (a.name == "max") == below
+            return self._join("and" if every else "or", [compare(side) for side in a.args])
+        return None
+
+
+__all__ = ["Alternatives", "is_integral"]

@@ -1,0 +1,223 @@
+"""Where an expression exists, as an ordinary two-valued predicate.
+
+The language's tensors are partial (design, "absent, not minus infinity"). A kernel's are not: it computes
+every lane and needs to know which ones count. These functions turn the one into the other. In what they
+return every operator is total; ``present:T`` is the presence of a reduced tensor T.
+"""
+
+from __future__ import annotations
+
+from attn_dsl.analysis.integers import is_nonnegative
+from attn_dsl.ir.cascade import Cascade, Einsum, Statement
+from attn_dsl.ir.expr import (
+    Cast,
+    Const,
+    Default,
+    Detach,
+    Expr,
+    IndexVar,
+    Member,
+    Op,
+    ParamRef,
+    Read,
+    Select,
+    SizeOf,
+)
+from attn_dsl.ir.walk import children, index_names, substitute, with_children
+
+TRUE, FALSE = Const(True), Const(False)
+PRESENT = "present:"
+
+
+def conjunction(*parts: Expr) -> Expr:
+    """``a and b and ...``, without repetitions and truths."""
+    unique = dict.fromkeys(c for part in parts for c in conjuncts(part))
+    if FALSE in unique:
+        return FALSE
+    return _chain("and", tuple(unique), TRUE)
+
+
+def disjunction(*parts: Expr) -> Expr:
+    """``a or b or ...``, without repetitions and falsehoods."""
+    unique = dict.fromkeys(p for p in parts if p != FALSE)
+    return TRUE if TRUE in unique else _chain("or", tuple(unique), FALSE)
+
+
+def negation(part: Expr) -> Expr:
+    """``not a``."""
+    match part:
+        case Const(value=value):
+            return Const(not value)
+        case Op(name="not", args=(inner,)):
+            return inner
+        case _:
+            return Op("not", (part,))
+
+
+def conjuncts(expr: Expr) -> tuple[Expr, ...]:
+    """The parts of a conjunction, truths left out."""
+    if isinstance(expr, Op) and expr.name == "and":
+        return tuple(c for arg in expr.args for c in conjuncts(arg))
+    return () if expr == TRUE else (expr,)
+
+
+def _chain(name: str, parts: tuple[Expr, ...], unit: Expr) -> Expr:
+    if not parts:
+        return unit
+    result = parts[0]
+    for part in parts[1:]:
+        result = Op(name, (result, part))
+    return result
+
+
+def guard(statement: Statement, cascade: Cascade) -> Expr:
+    """Where the elements of a statement exist."""
+    where = TRUE if statement.where is None else truth(statement.where, cascade)
+    names = dict.fromkeys((*index_names(statement.body), *index_names(statement.where)))
+    if isinstance(statement, Einsum):
+        names |= dict.fromkeys(statement.over)
+    return conjunction(presence(statement.body, cascade), where, _limits(tuple(names), cascade))
+
+
+def _limits(names: tuple[str, ...], cascade: Cascade) -> Expr:
+    """``j < length[b]`` for every index with a data-dependent extent."""
+    limits = [(n, cascade.index(n).limit) for n in names if any(i.name == n for i in cascade.indices)]
+    return conjunction(*(Op("lt", (IndexVar(n), limit)) for n, limit in limits if limit is not None))
+
+
+def presence(expr: Expr, cascade: Cascade) -> Expr:
+    """Where an expression exists."""
+    match expr:
+        case Const() | ParamRef() | SizeOf() | IndexVar():
+            return TRUE
+        case Read():
+            return _read_presence(expr, cascade)
+        case Select(condition=c, then=a, otherwise=b):
+            sides = presence(a, cascade), presence(b, cascade)
+            if sides == (TRUE, TRUE):
+                return presence(c, cascade)
+            return disjunction(
+                conjunction(truth(c, cascade), sides[0]), conjunction(falsity(c, cascade), sides[1])
+            )
+        case Default(value=value, fallback=fallback):
+            return disjunction(presence(value, cascade), presence(fallback, cascade))
+        case Op(name="and" | "or"):
+            if all(presence(a, cascade) == TRUE for a in expr.args):
+                return TRUE
+            return disjunction(truth(expr, cascade), falsity(expr, cascade))
+        case Op() | Cast() | Detach() | Member():
+            return conjunction(*(presence(c, cascade) for c in children(expr)))
+
+
+def truth(predicate: Expr, cascade: Cascade) -> Expr:
+    """Where a predicate exists and holds."""
+    match predicate:
+        case Op(name="and", args=args):
+            return conjunction(*(truth(a, cascade) for a in args))
+        case Op(name="or", args=args):
+            return disjunction(*(truth(a, cascade) for a in args))
+        case Op(name="not", args=(inner,)):
+            return falsity(inner, cascade)
+        case Read() if _is_pointwise(predicate, cascade):
+            part = cascade.definitions(predicate.tensor)[0]
+            return conjunction(_placed(part, predicate, cascade), total_body(predicate, cascade))
+        case _:
+            return conjunction(presence(predicate, cascade), total_body(predicate, cascade))
+
+
+def falsity(predicate: Expr, cascade: Cascade) -> Expr:
+    """Where a predicate exists and does not hold."""
+    match predicate:
+        case Op(name="and", args=args):
+            return disjunction(*(falsity(a, cascade) for a in args))
+        case Op(name="or", args=args):
+            return conjunction(*(falsity(a, cascade) for a in args))
+        case Op(name="not", args=(inner,)):
+            return truth(inner, cascade)
+        case _:
+            return conjunction(presence(predicate, cascade), negation(total_body(predicate, cascade)))
+
+
+def total_body(expr: Expr, cascade: Cascade) -> Expr:
+    """The value with every ``default`` as a choice by presence, and logic in its two-valued form."""
+    match expr:
+        case Default(value=value, fallback=fallback):
+            exists = presence(value, cascade)
+            inner = total_body(value, cascade)
+            return inner if exists == TRUE else Select(exists, inner, total_body(fallback, cascade))
+        case Op(name="and" | "or" | "not") if presence(expr, cascade) != TRUE:
+            return truth(expr, cascade)
+        case Select(condition=c, then=a, otherwise=b):
+            return Select(truth(c, cascade), total_body(a, cascade), total_body(b, cascade))
+        case _:
+            parts = children(expr)
+            return with_children(expr, tuple(total_body(p, cascade) for p in parts)) if parts else expr
+
+
+def _is_pointwise(read: Read, cascade: Cascade) -> bool:
+    parts = cascade.definitions(read.tensor)
+    return bool(parts) and isinstance(parts[0], Einsum) and parts[0].reduce is None
+
+
+def _read_presence(read: Read, cascade: Cascade) -> Expr:
+    if read.tensor.startswith(PRESENT):
+        return TRUE
+    declared = cascade.input(read.tensor)
+    if declared is not None:
+        return _in_bounds(read, declared.dims, cascade)
+    parts = cascade.definitions(read.tensor)
+    placed = _in_bounds(read, parts[0].dims, cascade)
+    if not isinstance(parts[0], Einsum):
+        return placed
+    if parts[0].reduce is None:
+        return conjunction(placed, _placed(parts[0], read, cascade))
+    some = [_reduced_presence(p, read, cascade) for p in parts if isinstance(p, Einsum)]
+    known = [s for s in some if s is not None]
+    if len(known) == len(some):
+        return conjunction(placed, disjunction(*known))
+    return placed if TRUE in known else conjunction(placed, Read(PRESENT + read.tensor, read.indices))
+
+
+def _placed(part: Statement, read: Read, cascade: Cascade) -> Expr:
+    return substitute(guard(part, cascade), dict(zip(part.dims, read.indices, strict=True)))
+
+
+def _reduced_presence(part: Einsum, read: Read, cascade: Cascade) -> Expr | None:
+    """Where a contribution has an element, if that can be said without looking for one."""
+    exists = guard(part, cascade)
+    if set(index_names(exists)) & set(part.over):
+        return None
+    positive = (Op("gt", (SizeOf(n), Const(0))) for n in part.over if not _surely_positive(n, cascade))
+    return conjunction(substitute(exists, dict(zip(part.dims, read.indices, strict=True))), *positive)
+
+
+def _surely_positive(index: str, cascade: Cascade) -> bool:
+    size = next((i.size for i in cascade.indices if i.name == index), None)
+    return isinstance(size, Const) and size.value > 0
+
+
+def _in_bounds(read: Read, dims: tuple[str, ...], cascade: Cascade) -> Expr:
+    parts: list[Expr] = []
+    for slot, dim in zip(read.indices, dims, strict=True):
+        if slot == IndexVar(dim):
+            continue
+        parts.append(presence(slot, cascade))
+        if not is_nonnegative(slot, {}):
+            parts.append(Op("le", (Const(0), slot)))
+        if not _below(slot, dim, cascade):
+            parts.append(Op("lt", (slot, SizeOf(dim))))
+    return conjunction(*parts)
+
+
+def _below(slot: Expr, dim: str, cascade: Cascade) -> bool:
+    """Whether a position is provably less than the extent of a dimension."""
+    size = next((i.size for i in cascade.indices if i.name == dim), None)
+    match slot:
+        case Op(name="mod", args=(_, SizeOf(index=name))):
+            return name == dim
+        case Op(name="mod", args=(_, Const(value=divisor))):
+            return isinstance(size, Const) and divisor <= size.value
+        case Const(value=value):
+            return isinstance(size, Const) and value < size.value
+        case _:
+            return False
