@@ -1,0 +1,93 @@
+"""Random arguments for a mechanism: sizes where none are given, tensors of the declared types."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from attn_dsl.ir.cascade import Cascade, Input
+from attn_dsl.ir.expr import Expr
+
+if TYPE_CHECKING:
+    import torch
+
+FEATURES, LENGTH, OTHER = 64, 128, 2
+
+
+def example_sizes(
+    cascade: Cascade, params: Mapping[str, int | float | bool], given: Mapping[str, int]
+) -> dict[str, int]:
+    """A size for every index: given, declared, or by its place in the widest input: 64 innermost, 128 (over
+    all the members of a composite) next to it, 2 further out."""
+    sizes = dict(given)
+    declared = {i.name for i in cascade.indices if i.size is not None}
+    for tensor in sorted(cascade.inputs, key=lambda t: -len(t.axes)):
+        for place, axis in enumerate(reversed(tensor.axes)):
+            members = [name for name in axis.indices if name not in declared]
+            for name in members:
+                sizes.setdefault(name, _by_place(len(tensor.axes), place, len(members)))
+    for index in cascade.indices:
+        if index.size is not None:
+            sizes[index.name] = _declared(index.size, params, sizes)
+    return sizes
+
+
+def _declared(size: Expr, params: Mapping[str, int | float | bool], sizes: Mapping[str, int]) -> int:
+    from attn_dsl.reference.expressions import evaluate_expression
+    from attn_dsl.reference.partial import Scope
+
+    return int(evaluate_expression(size, Scope(params, sizes)).value)
+
+
+def _by_place(rank: int, place: int, members: int) -> int:
+    if rank >= 3 and place == 0:
+        return FEATURES
+    if place == (1 if rank >= 3 else 0):
+        return max(2, round(LENGTH ** (1 / members)))
+    return OTHER
+
+
+def random_arguments(
+    cascade: Cascade, sizes: Mapping[str, int], dtype: torch.dtype, device: str, seed: int
+) -> dict[str, torch.Tensor]:
+    """One tensor an input. Integers lie in what they could index: below the longest size."""
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    longest = max((n for n in sizes.values()), default=1)
+    arguments: dict[str, torch.Tensor] = {}
+    for tensor in cascade.inputs:
+        shape = _shape(tensor, sizes)
+        arguments[tensor.name] = _tensor(tensor, shape, dtype, longest, generator).to(device)
+    return arguments
+
+
+def _shape(tensor: Input, sizes: Mapping[str, int]) -> tuple[int, ...]:
+    shape: list[int] = []
+    for axis in tensor.axes:
+        extent = 1
+        for name in axis.indices:
+            extent *= sizes[name]
+        shape.append(extent)
+    return tuple(shape)
+
+
+def _tensor(
+    tensor: Input, shape: tuple[int, ...], dtype: torch.dtype, longest: int, generator: torch.Generator
+) -> torch.Tensor:
+    import torch
+
+    match tensor.dtype:
+        case None | "f16" | "bf16" | "f32" | "f64":
+            kinds = {"f16": torch.float16, "bf16": torch.bfloat16, "f32": torch.float32, "f64": torch.float64}
+            kind = dtype if tensor.dtype is None else kinds[tensor.dtype]
+            return torch.randn(shape, generator=generator, dtype=torch.float64).to(kind)
+        case "bool":
+            return torch.rand(shape, generator=generator) < 0.5
+        case "i8":
+            return torch.randint(-128, 128, shape, generator=generator, dtype=torch.int8)
+        case "u8":
+            return torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
+        case kind:
+            wide = {"i16": torch.int16, "i32": torch.int32, "i64": torch.int64}[kind]
+            return torch.randint(0, max(1, longest), shape, generator=generator).to(wide)

@@ -1,0 +1,82 @@
+"""``attn test``: a property test of each file's kernels against its meaning."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from attn_dsl.cli.arguments import expand, files_argument, json_option, param_option, parse_params
+from attn_dsl.cli.output import plural, say, say_json
+from attn_dsl.errors import AttnError
+from attn_dsl.language.load import load_file
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """``failure``: empty where every example agreed."""
+
+    path: Path
+    failure: str
+    seconds: float
+
+
+@click.command("test")
+@files_argument
+@click.option(
+    "--examples", type=click.IntRange(1), default=20, show_default=True, help="Random inputs a file."
+)
+@param_option
+@json_option
+@click.pass_context
+def command(
+    ctx: click.Context, files: tuple[Path, ...], examples: int, params: tuple[str, ...], as_json: bool
+) -> None:
+    """Compare a file's kernels with the dense reference on random inputs: sizes, types, strides.
+
+    Without a GPU the kernels run in Triton's interpreter, which is slow: keep --examples small.
+
+    \b
+    Examples:
+      attn test my.attn
+      attn test examples/masks --examples 5
+
+    Exit status: 0 all agree; 1 one does not, or a file is wrong; 2 wrong usage.
+    """
+    outcomes: list[Outcome] = []
+    for path in expand(files):
+        outcome = _test(path, examples, params)
+        outcomes.append(outcome)
+        if not as_json:
+            _print(outcome)
+    failed = sum(bool(o.failure) for o in outcomes)
+    if as_json:
+        data = [{"file": str(o.path), "failure": o.failure or None, "seconds": o.seconds} for o in outcomes]
+        say_json({"files": data})
+    elif len(outcomes) > 1:
+        say(f"{plural(len(outcomes), 'file')}: {len(outcomes) - failed} agree, {failed} do not", style="bold")
+    ctx.exit(1 if failed else 0)
+
+
+def _test(path: Path, examples: int, params: tuple[str, ...]) -> Outcome:
+    import attn_dsl
+    from attn_dsl.testing import check
+
+    start = time.perf_counter()
+    failure = ""
+    try:
+        values = parse_params(load_file(path).cascade, params)
+        check(attn_dsl.compile(path, params=values), examples=examples)
+    except (AttnError, AssertionError) as error:
+        failure = str(error)
+    return Outcome(path, failure, round(time.perf_counter() - start, 3))
+
+
+def _print(outcome: Outcome) -> None:
+    if outcome.failure:
+        say(f"{outcome.path}: failed", style="bold red")
+        say(outcome.failure)
+    else:
+        say(f"{outcome.path}: agrees with its meaning ({outcome.seconds:.1f} s)", style="green")
