@@ -41,7 +41,7 @@ def contract(statement: Einsum, scope: Scope) -> Partial | None:
         return None
     if guard is not None:
         result = result.within(guard.squeeze(over))
-    return result.expand(torch.broadcast_shapes(result.value.shape, scope.extents(statement.dims)))
+    return result.expand(scope.extents(statement.dims))
 
 
 def _guarded(left: Partial, right: Partial, guard: Tensor) -> tuple[Partial, Partial]:

@@ -34,10 +34,11 @@ class Partial:
         return torch.where(self.present, self.value, self.value.new_full((), fill))
 
     def expand(self, shape: Sequence[int]) -> Partial:
-        """Repeated along the axes that do not vary, without a copy."""
-        shape = tuple(shape)
-        present = None if self.present is None else self.present.expand(shape)
-        return Partial(self.value.expand(shape), present)
+        """Values and existence repeated, without a copy, to one shape: the broadcast of theirs and this."""
+        if self.present is None:
+            return Partial(self.value.expand(torch.broadcast_shapes(self.value.shape, tuple(shape))))
+        full = torch.broadcast_shapes(self.value.shape, self.present.shape, tuple(shape))
+        return Partial(self.value.expand(full), self.present.expand(full))
 
     def within(self, condition: Tensor | None) -> Partial:
         """The same, existing only where the condition holds too."""

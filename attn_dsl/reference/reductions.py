@@ -15,8 +15,7 @@ from attn_dsl.reference.partial import Partial, truth
 
 def reduce_axes(partial: Partial, axes: Sequence[int], kind: Reduction) -> Partial:
     """Reduce the given axes, which have their full extent; the others stay. ``kind`` is not the mean."""
-    if partial.present is not None:
-        partial = partial.expand(torch.broadcast_shapes(partial.value.shape, partial.present.shape))
+    partial = partial.expand(())
     value = _reduced_last(_in_kind(partial.value, kind), axes)
     if value.shape[-1] == 0:
         nothing = torch.zeros(value.shape[:-1], dtype=torch.bool, device=value.device)

@@ -112,8 +112,7 @@ def _reduced(element: Partial, statement: Einsum, kind: Reduction, scope: Scope)
     if statement.is_keyed:
         return _keyed(element, statement, kind, scope.over(space))
     extents = [scope.sizes[n] if n in statement.over else 1 for n in space]
-    element = element.expand(torch.broadcast_shapes(element.value.shape, extents))
-    reduced = reduce_axes(element, [space.index(n) for n in statement.over], kind)
+    reduced = reduce_axes(element.expand(extents), [space.index(n) for n in statement.over], kind)
     return reduced.expand(scope.extents(statement.dims))
 
 
