@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-import attn_dsl.reference.statements as statements
+from attn_dsl.reference import statements
 from tests.reference.meaning import meaning, normal
 
 TEXTS = [
