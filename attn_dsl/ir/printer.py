@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import math
 
-from attn_dsl.ir.cascade import Axis, Cascade, Einsum, Index, Param, Reduction, Statement
+from attn_dsl.ir.cascade import Axis, Cascade, Einsum, Index, Input, Output, Param, Reduction, Statement
 from attn_dsl.ir.expr import (
     Cast,
     Const,
@@ -72,12 +73,12 @@ def _print(expr: Expr) -> tuple[str, int]:
             return _operation(name, args)
 
 
-def _constant(value: int | float | bool) -> tuple[str, int]:
+def _constant(value: float | bool) -> tuple[str, int]:
     if isinstance(value, bool):
         return ("true" if value else "false"), _ATOM
-    if value != value:
+    if math.isnan(value):
         return "(inf - inf)", _ATOM
-    text = "inf" if value == float("inf") else "-inf" if value == float("-inf") else repr(value)
+    text = repr(value)
     return text, _BINDING["neg"] if text.startswith("-") else _ATOM
 
 
@@ -115,18 +116,27 @@ def print_cascade(cascade: Cascade) -> str:
     """The whole cascade as legal text."""
     lines = [f"attention {cascade.name}"]
     lines += [_param(p) for p in cascade.params]
-    for declared in cascade.inputs:
-        dtype = f": {declared.dtype}" if declared.dtype else ""
-        axes = ", ".join(_axis(cascade, a) for a in declared.axes)
-        lines.append(f"input {declared.name}{f'[{axes}]' if declared.axes else ''}{dtype}")
-    lines += [line for index in cascade.indices if (line := _index(index))]
+    lines += _inputs_and_indices(cascade)
     lines += [f"mask {m.name} = {print_expr(m.predicate)}" for m in cascade.masks]
     lines += [print_statement(s) for s in cascade.statements]
-    for output in cascade.outputs:
-        dtype = f": {output.dtype}" if output.dtype else ""
-        axes = ", ".join(_axis(cascade, a) for a in output.axes)
-        lines.append(f"output {output.name}{f'[{axes}]' if output.axes else ''}{dtype}")
+    lines += [_layout("output", output, [_axis(a) for a in output.axes]) for output in cascade.outputs]
     return "\n".join(lines) + "\n"
+
+
+def _inputs_and_indices(cascade: Cascade) -> list[str]:
+    """Inputs and ``index`` lines, woven so that the indices come into being in the cascade's order."""
+    lines: list[str] = []
+    waiting = list(cascade.indices)
+    for tensor in cascade.inputs:
+        new = [index for index in waiting if index.name in tensor.dims]
+        while new and waiting[0] is not new[0]:
+            lines += _index(waiting.pop(0))
+        axes = [_input_axis(cascade, axis, lines) for axis in tensor.axes]
+        lines.append(_layout("input", tensor, axes))
+        for index in new:
+            waiting.remove(index)
+            lines += _index(index)
+    return lines + [line for index in waiting for line in _index(index)]
 
 
 def _param(param: Param) -> str:
@@ -134,20 +144,40 @@ def _param(param: Param) -> str:
     return f"param {param.name}: {param.kind}{default}"
 
 
-def _axis(cascade: Cascade, axis: Axis) -> str:
+def _layout(word: str, tensor: Input | Output, axes: list[str]) -> str:
+    dtype = f": {tensor.dtype}" if tensor.dtype else ""
+    dims = f"[{', '.join(axes)}]" if axes else ""
+    return f"{word} {tensor.name}{dims}{dtype}"
+
+
+def _axis(axis: Axis) -> str:
+    members = " ".join(axis.indices)
+    if axis.name:
+        return f"{axis.name}=({members})"
+    return members if len(axis.indices) == 1 else f"({members})"
+
+
+def _input_axis(cascade: Cascade, axis: Axis, lines: list[str]) -> str:
+    """One dimension; a fixed size that is more than a number or a param is named by a ``let`` before."""
     first = axis.indices[0]
-    if first.startswith("_"):
-        size = cascade.index(first).size
-        return "_" if size is None else print_expr(size)
-    alias = f"{axis.name}=" if axis.name else ""
-    return f"{alias}({' '.join(axis.indices)})" if len(axis.indices) > 1 or alias else first
+    if not first.startswith("_"):
+        return _axis(axis)
+    match cascade.index(first).size:
+        case None:
+            return "_"
+        case Const() | ParamRef() as size:
+            return print_expr(size)
+        case size:
+            name = f"size_of{first}"
+            lines.append(f"let {name} = {print_expr(size)}")
+            return name
 
 
-def _index(index: Index) -> str | None:
+def _index(index: Index) -> list[str]:
     size = index.size if index.size is not None else index.limit
     if size is None or index.name.startswith("_"):
-        return None
-    return f"index {index.name} < {print_expr(size)}"
+        return []
+    return [f"index {index.name} < {print_expr(size)}"]
 
 
 def cascade_key(cascade: Cascade) -> str:

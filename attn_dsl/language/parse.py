@@ -12,7 +12,8 @@ from attn_dsl.language.lines import MAX_STATEMENT_TOKENS, LogicalLine, Positions
 from attn_dsl.language.syntax import Line
 from attn_dsl.language.tree import TreeBuilder
 
-MAX_DIGITS = 18
+# An integer fits 64 bits; a real has room for the shortest text that gives any double back.
+_LONGEST = {"INT": 18, "FLOAT": 32}
 MAX_CHAIN = 150
 
 
@@ -76,9 +77,9 @@ def _too_large(tokens: list[Any], span: Any) -> Diagnostic | None:
         )
     chain = 0
     for token in tokens:
-        if token.type in ("INT", "FLOAT") and len(str(token)) > MAX_DIGITS:
+        if len(str(token)) > _LONGEST.get(token.type, len(token)):
             return Diagnostic(
-                f"the number has {len(str(token))} digits; at most {MAX_DIGITS} are read",
+                f"the number has {len(str(token))} digits; at most {_LONGEST[token.type]} are read",
                 span(token.start_pos, token.end_pos),
                 "write it in powers: 1e30",
             )
