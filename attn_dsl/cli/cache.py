@@ -8,7 +8,7 @@ from attn_dsl.cli.arguments import json_option
 from attn_dsl.cli.output import say, say_json
 
 
-@click.command("cache")
+@click.command("cache", short_help="Where generated kernels lie")
 @click.argument("action", type=click.Choice(("path", "list", "clear")), default="list")
 @json_option
 def command(action: str, as_json: bool) -> None:

@@ -31,7 +31,7 @@ class Finding:
         return any(d.severity == "error" for d in self.diagnostics)
 
 
-@click.command("check")
+@click.command("check", short_help="Is a file legal, and does it become a kernel?")
 @files_argument
 @click.option("--language-only", is_flag=True, help="Do not try to generate kernels.")
 @json_option

@@ -13,7 +13,7 @@ from attn_dsl.errors import AttnError
 from attn_dsl.language.load import read_source
 
 
-@click.command("fmt")
+@click.command("fmt", short_help="Rewrite files in the canonical spelling")
 @files_argument
 @click.option(
     "--check", "only_check", is_flag=True, help="Write nothing; exit with 1 if a file would change."

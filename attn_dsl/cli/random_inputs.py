@@ -33,10 +33,13 @@ def example_sizes(
 
 
 def _declared(size: Expr, params: Mapping[str, int | float | bool], sizes: Mapping[str, int]) -> int:
+    import torch
+
     from attn_dsl.reference.expressions import evaluate_expression
     from attn_dsl.reference.partial import Scope
 
-    return int(evaluate_expression(size, Scope(params, sizes)).value)
+    scope = Scope(params, sizes, {}, (), torch.float64, torch.device("cpu"))
+    return int(evaluate_expression(size, scope).value)
 
 
 def _by_place(rank: int, place: int, members: int) -> int:

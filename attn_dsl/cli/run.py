@@ -41,7 +41,7 @@ class Comparison:
     agrees: bool
 
 
-@click.command("run")
+@click.command("run", short_help="Run on random input beside the reference")
 @file_argument
 @param_option
 @size_option

@@ -24,7 +24,7 @@ from attn_dsl.language.load import load_file
 Params = Mapping[str, int | float | bool]
 
 
-@click.command("show")
+@click.command("show", short_help="What the compiler makes of a file")
 @file_argument
 @click.option(
     "--cascade", "stages", flag_value="cascade", multiple=True, help="The statements, functions inlined."
@@ -32,6 +32,9 @@ Params = Mapping[str, int | float | bool]
 @click.option("--normal", "stages", flag_value="normal", multiple=True, help="The normal form.")
 @click.option(
     "--passes", "stages", flag_value="passes", multiple=True, help="The passes of each kernel, and why."
+)
+@click.option(
+    "--plan", "stages", flag_value="plan", multiple=True, help="What the loops of each kernel visit."
 )
 @click.option("--source", "stages", flag_value="source", multiple=True, help="The generated code.")
 @param_option
@@ -46,7 +49,7 @@ def command(
     dtype: str,
     as_json: bool,
 ) -> None:
-    """Show a file as the compiler sees it: by default its cascade and its passes over the data.
+    """Show a file as the compiler sees it: by default its cascade, its passes and what its loops visit.
 
     \b
     Examples:
@@ -65,10 +68,11 @@ def command(
     printers: dict[str, Callable[[], str]] = {
         "cascade": lambda: _cascade(cascade),
         "normal": lambda: _normal(cascade),
-        "passes": lambda: _passes(cascade),
+        "passes": lambda: _kernels(cascade, values, "passes"),
+        "plan": lambda: _kernels(cascade, values, "plan"),
         "source": lambda: _source(cascade, values, dtype, extents),
     }
-    chosen = tuple(dict.fromkeys(stages)) or ("cascade", "passes")
+    chosen = tuple(dict.fromkeys(stages)) or ("cascade", "passes", "plan")
     try:
         shown = {stage: printers[stage]().rstrip() for stage in chosen}
     except AttnError as error:
@@ -95,26 +99,12 @@ def _normal(cascade: Cascade) -> str:
     return print_cascade(normal_form(cascade))
 
 
-def _passes(cascade: Cascade) -> str:
-    """The passes of every kernel; the streams of each are those that code generation chooses."""
-    from attn_dsl.analysis.passes import analyse_passes
-    from attn_dsl.analysis.report import describe_passes
-    from attn_dsl.codegen.dependence import Dependence
-    from attn_dsl.codegen.partition import partition
-    from attn_dsl.rewrites import normal_form
+def _kernels(cascade: Cascade, params: Params, stage: str) -> str:
+    from attn_dsl.cli.kernels import describe_kernels, passes, ranges
+    from attn_dsl.cli.lowering import example_params
 
-    cascade = normal_form(cascade)
-    flow = Dependence(cascade)
-    roles, plans = partition(cascade, flow)
-    blocks: list[str] = []
-    for number, plan in enumerate(plans, 1):
-        streams = {target: flow.over(target) & roles.streams for target in plan.targets}
-        text = (
-            describe_passes(cascade, analyse_passes(cascade, streams)) or "pointwise: no pass over a stream"
-        )
-        stored = f"stores {', '.join(plan.stores)}"
-        blocks.append(f"kernel {number}: rows {', '.join(plan.rows)}; {stored}\n{text}")
-    return "\n\n".join(blocks)
+    describe = passes if stage == "passes" else ranges
+    return describe_kernels(cascade, example_params(cascade, params), describe)
 
 
 def _source(cascade: Cascade, params: Params, dtype: str, sizes: Mapping[str, int]) -> str:

@@ -23,7 +23,7 @@ class Outcome:
     seconds: float
 
 
-@click.command("test")
+@click.command("test", short_help="A property test against the reference")
 @files_argument
 @click.option(
     "--examples", type=click.IntRange(1), default=20, show_default=True, help="Random inputs a file."
