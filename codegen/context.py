@@ -53,6 +53,7 @@ class KernelContext:
     real: str
     operand_dtype: str
     builder: TileBuilder
+    kinds: Mapping[str, str]
     arguments: dict[str, Argument] = field(default_factory=dict)
     definitions: dict[str, tuple[Einsum, ...]] = field(default_factory=dict)
     zero_padded: dict[int, frozenset[str]] = field(default_factory=dict)

@@ -1,0 +1,288 @@
+"""Reductions of a tile: products to matrix products, everything else elementwise.
+
+The body of a sum is parted into factors. Those with the row axis make one operand, those without it the
+other, and where each has the reduced axes and the two share no other axis, the sum is a ``dot`` in the inputs'
+dtype, accumulated in f32. A factor over both sides and the reduced axis (an L1 distance) has no matrix
+product: it is summed elementwise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from attn_dsl.codegen.context import KernelContext, Scope
+from attn_dsl.codegen.lowering import ExpressionLowering
+from attn_dsl.codegen.numbers import is_float, join_dtypes
+from attn_dsl.codegen.tiles import Node
+from attn_dsl.errors import Diagnostic, NotLoweredError
+from attn_dsl.ir.cascade import Einsum, Reduction
+from attn_dsl.ir.expr import Const, Detach, Expr, Op, Read
+from attn_dsl.ir.walk import index_names, substitute
+
+IDENTITY: dict[Reduction, str] = {
+    Reduction.SUM: "0", Reduction.PRODUCT: "1", Reduction.MAX: "-inf", Reduction.MIN: "inf",
+    Reduction.ANY: "0", Reduction.ALL: "1",
+}  # fmt: skip
+COMBINE: dict[Reduction, str] = {
+    Reduction.SUM: "add", Reduction.PRODUCT: "mul", Reduction.MAX: "max", Reduction.MIN: "min",
+    Reduction.ANY: "or", Reduction.ALL: "and",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Factor:
+    """A factor of a product; ``inverted``: it divides."""
+
+    expr: Expr
+    inverted: bool = False
+
+
+def factors(expr: Expr, inverted: bool = False) -> list[Factor]:
+    """The factors of a product."""
+    match expr:
+        case Op(name="mul", args=(a, b)):
+            return factors(a, inverted) + factors(b, inverted)
+        case Op(name="div", args=(a, b)):
+            return factors(a, inverted) + factors(b, not inverted)
+        case Op(name="neg", args=(a,)):
+            return [Factor(Const(-1.0)), *factors(a, inverted)]
+        case Detach(value=value):
+            return factors(value, inverted)
+        case _:
+            return [Factor(expr, inverted)]
+
+
+class ContractionLowering:
+    """Inner reductions, and the tile's share of streamed ones."""
+
+    def __init__(self, context: KernelContext, expressions: ExpressionLowering) -> None:
+        self.context = context
+        self.expressions = expressions
+        self.builder = context.builder
+        expressions.contract = self.contract
+        expressions.presence_of = self.presence_of
+
+    # inner reductions
+
+    def contract(self, parts: tuple[Einsum, ...], read: Read, scope: Scope) -> Node:
+        """An inner reduction at the slots of a read."""
+        result: Node | None = None
+        for part in parts:
+            assert part.reduce is not None
+            body, where = self._placed(part, read)
+            guard = None if where is None else self.expressions.lower(where, scope)
+            axes = self._axes_of(part, scope)
+            value = self.reduce(part.reduce, body, guard, axes, scope)
+            result = value if result is None else self.combine(part.reduce, result, value)
+        assert result is not None
+        return result
+
+    def presence_of(self, parts: tuple[Einsum, ...], read: Read, scope: Scope) -> Node:
+        """Whether an inner reduction has any element."""
+        result: Node | None = None
+        for part in parts:
+            _, where = self._placed(part, read)
+            if where is None:
+                return self.builder.const(True)
+            guard = self.expressions.lower(where, scope)
+            axes = tuple(a for a in self._axes_of(part, scope) if a in guard.axes)
+            some = self.reduce_tile("or", self._inside(guard, axes, "0", scope), axes)
+            result = some if result is None else self.expressions.operate("or", result, some)
+        assert result is not None
+        return result
+
+    def _placed(self, part: Einsum, read: Read) -> tuple[Expr, Expr | None]:
+        values = dict(zip(part.dims, read.indices, strict=True))
+        captured = {n for slot in read.indices for n in index_names(slot)} & set(part.over)
+        if captured:
+            raise NotLoweredError(
+                Diagnostic(
+                    f"'{part.target}' sums over '{min(captured)}' and is read at an expression of it",
+                    read.span or part.span,
+                    "use another index in one of the two",
+                )
+            )
+        where = None if part.where is None else substitute(part.where, values)
+        return substitute(part.body, values), where
+
+    def _axes_of(self, part: Einsum, scope: Scope) -> tuple[str, ...]:
+        for index in part.over:
+            if index not in self.context.tiles.whole:
+                raise NotLoweredError(
+                    Diagnostic(
+                        f"'{part.target}' reduces '{index}' inside a loop over it",
+                        part.span,
+                        "no nearer form is lowered yet; evaluate it with .reference(...)",
+                    )
+                )
+        return self.builder.ordered(tuple(part.over))
+
+    # shared
+
+    def combine(self, reduce: Reduction, a: Node, b: Node) -> Node:
+        """Two partial results as one."""
+        return self.expressions.operate(COMBINE[reduce], a, b)
+
+    def reduce(
+        self, reduce: Reduction, body: Expr, guard: Node | None, axes: tuple[str, ...], scope: Scope,
+        accumulator: Node | None = None, lanes: int = 1,
+    ) -> Node:  # fmt: skip
+        """Reduce a body over the axes of a tile. ``accumulator`` is added to (sums only). ``lanes``: how many
+        elements a body that does not vary along the axes stands for."""
+        if reduce is Reduction.SUM:
+            value = self._sum(body, guard, axes, scope, accumulator, lanes)
+            if value is not None:
+                return value
+        node = self.expressions.lower(body, scope)
+        if reduce in (Reduction.ANY, Reduction.ALL):
+            node = self._truth(node)
+        elif node.dtype == "bool":
+            node = self.expressions.cast(node, "i32")
+        elif is_float(node.dtype):
+            node = self.expressions.real(node)
+        return self._reduce_value(reduce, node, guard, axes, scope, lanes)
+
+    def _truth(self, node: Node) -> Node:
+        return node if node.dtype == "bool" else self.expressions.operate("ne", node, self.builder.const(0))
+
+    def _reduce_value(
+        self, reduce: Reduction, node: Node, guard: Node | None, axes: tuple[str, ...], scope: Scope, lanes: int
+    ) -> Node:  # fmt: skip
+        identity = IDENTITY[reduce]
+        if guard is not None:
+            node = self.expressions.where(guard, node, self._identity(identity, node.dtype))
+        node = self._inside(node, axes, identity, scope)
+        varying = tuple(a for a in axes if a in node.axes)
+        if reduce is Reduction.SUM and len(varying) < len(axes):
+            repeats = self._repeats(tuple(a for a in axes if a not in varying), lanes)
+            node = self.expressions.operate("mul", node, self.builder.const(repeats))
+        return self.reduce_tile(COMBINE[reduce], node, varying)
+
+    def _repeats(self, axes: tuple[str, ...], lanes: int) -> int:
+        repeats = 1
+        for axis in axes:
+            repeats *= self.context.sizes.get(axis, lanes)
+        return repeats
+
+    def _identity(self, identity: str, dtype: str) -> Node:
+        if dtype == "bool":
+            return self.builder.const(identity == "1")
+        if is_float(dtype):
+            return self.builder.const(float(identity), dtype)
+        limits = {"-inf": -(2**31), "inf": 2**31 - 1}
+        return self.builder.const(limits[identity] if identity in limits else int(identity), dtype)
+
+    def _inside(self, node: Node, axes: tuple[str, ...], identity: str, scope: Scope) -> Node:
+        """Lanes of padded features hold the identity."""
+        for axis in axes:
+            if axis not in node.axes or axis not in self.context.tiles.whole:
+                continue
+            if identity == "0" and axis in self.context.zero_padded.get(id(node), ()):
+                continue
+            for inside in self.expressions.lane_bounds(axis, scope):
+                node = self.expressions.where(inside, node, self._identity(identity, node.dtype))
+        return node
+
+    def reduce_tile(self, operator: str, node: Node, axes: tuple[str, ...]) -> Node:
+        """Reduce the axes of a node with an associative operator."""
+        for axis in axes:
+            rest = tuple(a for a in node.axes if a != axis)
+            node = self.builder.node(
+                "reduce", node, axes=rest, dtype=node.dtype, attributes=(operator, node.axes.index(axis))
+            )
+        return node
+
+    # sums of products
+
+    def _sum(
+        self, body: Expr, guard: Node | None, axes: tuple[str, ...], scope: Scope, accumulator: Node | None,
+        lanes: int,
+    ) -> Node | None:  # fmt: skip
+        parts = [(f, self.expressions.lower(f.expr, scope)) for f in factors(body)]
+        if not any(is_float(n.dtype) for _, n in parts) and not any(f.inverted for f, _ in parts):
+            return None
+        inner = [(f, n) for f, n in parts if set(n.axes) & set(axes)]
+        outer = [(f, n) for f, n in parts if not set(n.axes) & set(axes)]
+        row = self.context.row_axis
+        left = [(f, n) for f, n in inner if row in n.axes or not self._streamed(n, axes)]
+        right = [(f, n) for f, n in inner if (f, n) not in left]
+        plain = [p for p in right if set(p[1].axes) <= set(axes)]
+        if left and any(row in n.axes for _, n in left):
+            left, right = left + plain, [p for p in right if p not in plain]
+        if not (left and right):
+            return self._elementwise(inner, outer, guard, axes, scope, accumulator, lanes)
+        dtype = self._operand_dtype(left, right)
+        a, b = self._product(left), self._product(right)
+        others = set(a.axes) & set(b.axes) - set(axes)
+        guard_fits = guard is None or set(guard.axes) <= set(a.axes) | set(axes)
+        complete = set(axes) <= set(a.axes) and set(axes) <= set(b.axes)
+        if others or not guard_fits or not complete or row not in a.axes or dtype == "f64":
+            return self._elementwise(inner, outer, guard, axes, scope, accumulator, lanes)
+        if guard is not None:
+            a = self.expressions.where(guard, self.expressions.real(a), self.builder.const(0.0, self.context.real))
+            if any(axis in scope.stream or axis == "_".join(scope.stream) for axis in axes):
+                b = self._finite_where_used(guard, b, axes)
+        a, b = self._inside(a, axes, "0", scope), self._inside(b, axes, "0", scope)
+        return self._dot(a, b, axes, dtype, outer, accumulator)
+
+    def _streamed(self, node: Node, axes: tuple[str, ...]) -> bool:
+        """Whether a factor without rows belongs to the streamed operand rather than to the row's."""
+        return any(a not in axes for a in node.axes) or len(node.axes) > 0 and not self._is_weight(node, axes)
+
+    def _is_weight(self, node: Node, axes: tuple[str, ...]) -> bool:
+        return set(node.axes) <= set(axes) and all(a in self.context.tiles.whole for a in node.axes)
+
+    def _finite_where_used(self, guard: Node, operand: Node, axes: tuple[str, ...]) -> Node:
+        """A key that no row of the tile sees must not reach it, whatever it holds: 0 * nan is nan."""
+        seen = guard
+        for axis in [a for a in guard.axes if a not in axes]:
+            seen = self.reduce_tile("or", seen, (axis,))
+        zero = self.builder.const(0.0, operand.dtype if is_float(operand.dtype) else self.context.real)
+        return self.expressions.where(seen, operand, zero) if seen.axes else operand
+
+    def _product(self, parts: list[tuple[Factor, Node]]) -> Node:
+        if len(parts) == 1 and not parts[0][0].inverted:
+            return parts[0][1]
+        result: Node | None = None
+        for factor, node in sorted(parts, key=lambda p: p[0].inverted):
+            value = self.expressions.real(node)
+            if result is None:
+                result = value
+                if factor.inverted:
+                    one = self.builder.const(1.0, self.context.real)
+                    result = self.expressions.operate("div", one, value)
+            else:
+                result = self.expressions.operate("div" if factor.inverted else "mul", result, value)
+        assert result is not None
+        return result
+
+    def _operand_dtype(self, left: list[tuple[Factor, Node]], right: list[tuple[Factor, Node]]) -> str:
+        """Products are taken in the dtype of the inputs that are factors themselves, else of the result."""
+        read = [n.dtype for _, n in (*left, *right) if n.operation == "load" and is_float(n.dtype)]
+        if not read:
+            return self.context.operand_dtype
+        return read[0] if len(set(read)) == 1 else join_dtypes(*read)
+
+    def _dot(
+        self, a: Node, b: Node, axes: tuple[str, ...], dtype: str, outer: list[tuple[Factor, Node]],
+        accumulator: Node | None,
+    ) -> Node:  # fmt: skip
+        a, b = self.expressions.cast(a, dtype), self.expressions.cast(b, dtype)
+        kept = self.builder.ordered(tuple(x for x in (*a.axes, *b.axes) if x not in axes))
+        fused = accumulator is not None and not outer and set(accumulator.axes) == set(kept)
+        operands = (a, b, accumulator) if fused and accumulator is not None else (a, b)
+        node = self.builder.node("dot", *operands, axes=kept, dtype=self.context.real, attributes=(axes,))
+        if outer:
+            node = self._product([(Factor(Const(1.0)), node), *outer])
+        if accumulator is not None and not fused:
+            node = self.expressions.operate("add", accumulator, node)
+        return node
+
+    def _elementwise(
+        self, inner: list[tuple[Factor, Node]], outer: list[tuple[Factor, Node]], guard: Node | None,
+        axes: tuple[str, ...], scope: Scope, accumulator: Node | None, lanes: int,
+    ) -> Node:  # fmt: skip
+        varying = [p for p in (*inner, *outer)]
+        value = self.expressions.real(self._product(varying))
+        result = self._reduce_value(Reduction.SUM, value, guard, axes, scope, lanes)
+        return result if accumulator is None else self.expressions.operate("add", accumulator, result)

@@ -1,0 +1,67 @@
+"""The default schedule: tiles, warps and stages by architecture, dtype and feature sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from attn_dsl.codegen.context import Tiles
+from attn_dsl.codegen.schedule import Schedule
+
+_WIDTH = {"f64": 8, "f32": 4, "i64": 8, "i32": 4}
+
+
+def next_power_of_two(n: int) -> int:
+    """The least power of two that is at least n (1 for 0)."""
+    return 1 << max(n - 1, 0).bit_length()
+
+
+def padded_extent(size: int, alone: bool) -> int:
+    """The lanes of a whole index: a matrix product needs at least 16."""
+    return max(next_power_of_two(size), 16 if alone else 1)
+
+
+def default_schedule(schedule: Schedule, architecture: str, dtype: str, features: int, cubic: bool) -> Schedule:
+    """Fill in what the user left open. ``features``: lanes of the widest operand; ``cubic``: a score has no
+    matrix product, so a tile of rows x stream x features is held at once."""
+    width = _WIDTH.get(dtype, 2)
+    if architecture == "interpreter":
+        row, stream, warps, stages = 16, 16, 4, 1
+    elif cubic:
+        row, stream, warps, stages = 16, 16, 4, 2
+    elif features * width <= 128 * 2:
+        row, stream, warps, stages = (128 if features * width <= 128 else 64), 64, 4, 3
+    elif features * width <= 256 * 2:
+        row, stream, warps, stages = 64, 32, 4, 2
+    else:
+        row, stream, warps, stages = 32, 32, 8, 2
+    if architecture.startswith("hip"):
+        stages = min(stages, 2)
+    return Schedule(
+        schedule.row_tile or row, schedule.stream_tile or stream, schedule.num_warps or warps,
+        schedule.num_stages or stages,
+    )  # fmt: skip
+
+
+def share_lanes(indices: tuple[str, ...], lanes: int) -> tuple[tuple[str, int], ...]:
+    """Part the lanes of a tile among its indices, evenly, the innermost getting the remainder."""
+    bits = lanes.bit_length() - 1
+    each, more = divmod(bits, max(len(indices), 1))
+    return tuple(
+        (index, 1 << (each + (1 if position >= len(indices) - more else 0)))
+        for position, index in enumerate(indices)
+    )
+
+
+def make_tiles(
+    rows: tuple[str, ...], streams: tuple[tuple[str, ...], ...], whole: Mapping[str, int],
+    inner: frozenset[str], schedule: Schedule,
+) -> Tiles:  # fmt: skip
+    """Lanes for every index. ``inner``: whole indices that stand beside a stream in one operand's rows (the
+    tokens of a block): they share the stream's lanes."""
+    beside = 1
+    for index in inner:
+        beside *= next_power_of_two(whole[index])
+    lanes = max((schedule.stream_tile or 16) // beside, 1)
+    tiles = {i: n for group in streams for i, n in share_lanes(group, max(lanes, 1 if inner else 16))}
+    extents = {i: padded_extent(n, i not in inner) for i, n in whole.items()}
+    return Tiles(share_lanes(rows, schedule.row_tile or 16), tiles, extents)

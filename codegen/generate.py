@@ -1,0 +1,212 @@
+"""From a cascade and what it is specialised on to a program: the stages of code generation, in order."""
+
+from __future__ import annotations
+
+from attn_dsl.codegen.binding import bind, launch_params, means_as_sums
+from attn_dsl.codegen.context import KernelContext, Storage, buffer_storage
+from attn_dsl.codegen.contraction import factors
+from attn_dsl.codegen.defaults import default_schedule, make_tiles, padded_extent
+from attn_dsl.codegen.dependence import Dependence
+from attn_dsl.codegen.numbers import is_float, join_dtypes
+from attn_dsl.codegen.partition import KernelPlan, contribution_streams, leaf_reads, partition
+from attn_dsl.codegen.program import Buffer, GridFactor, Kernel, Program
+from attn_dsl.codegen.specialisation import Specialisation
+from attn_dsl.codegen.stream import StreamKernel
+from attn_dsl.codegen.tiles import TileBuilder
+from attn_dsl.codegen.triton.emit import KernelText, emit_module
+from attn_dsl.errors import Diagnostic, NotLoweredError
+from attn_dsl.ir.cascade import Cascade, Einsum, Reduction
+from attn_dsl.ir.expr import Read
+from attn_dsl.ir.walk import index_names
+from attn_dsl.language.kinds import dtype_kind, kind_of
+from attn_dsl.rewrites import normal_form
+
+MAX_WHOLE_LANES = 4096
+_KIND_DTYPES = {"integer": "i32", "boolean": "bool"}
+
+
+def whole_indices(cascade: Cascade) -> tuple[str, ...]:
+    """The indices a tile holds entirely: their extents are part of the specialisation."""
+    roles, _ = partition(*_with_flow(means_as_sums(normal_form(cascade))))
+    return tuple(i.name for i in cascade.indices if i.name in roles.whole)
+
+
+def _with_flow(cascade: Cascade) -> tuple[Cascade, Dependence]:
+    return cascade, Dependence(cascade)
+
+
+def generate(cascade: Cascade, specialisation: Specialisation) -> Program:
+    """The program for one specialisation. NotLoweredError names what has no kernel yet."""
+    return _Generation(cascade, specialisation).run()
+
+
+class _Generation:
+    """One run of code generation; every method is a stage."""
+
+    def __init__(self, cascade: Cascade, specialisation: Specialisation) -> None:
+        self.spec = specialisation
+        self.sizes = dict(specialisation.sizes)
+        at_launch = launch_params(cascade)
+        self.params = {n: v for n, v in specialisation.params if n not in at_launch}
+        bound = means_as_sums(normal_form(bind(cascade, self.params, self.sizes)))
+        self.cascade, self.flow = _with_flow(bound)
+        self.roles, self.plans = partition(self.cascade, self.flow)
+        self.dtypes = dict(specialisation.dtypes)
+        floats = [d for d in self.dtypes.values() if is_float(d)]
+        self.real = "f64" if "f64" in floats else "f32"
+        self.result = self._result_dtype()
+        self.kinds = self._kinds()
+
+    def _result_dtype(self) -> str:
+        free = [self.dtypes[i.name] for i in self.cascade.inputs if i.dtype is None]
+        return free[0] if len(set(free)) == 1 else join_dtypes(*free) if free else "f32"
+
+    def _kinds(self) -> dict[str, str]:
+        """The dtype of every computed tensor: the pointwise precision, or an integer."""
+        kinds = {i.name: dtype_kind(self.dtypes[i.name]) for i in self.cascade.inputs}
+        params = {p.name: p.kind for p in self.cascade.params}
+        for statement in self.cascade.statements:
+            kind = "boolean"
+            if isinstance(statement, Einsum):
+                kind = kind_of(statement.body, kinds, params)
+                kind = "integer" if statement.reduce is not None and kind == "boolean" else kind
+                kind = "boolean" if statement.reduce in (Reduction.ANY, Reduction.ALL) else kind
+            kinds[statement.target] = kind
+        return kinds
+
+    def dtype_of(self, tensor: str) -> str:
+        """The dtype a computed tensor is stored in between kernels."""
+        return _KIND_DTYPES.get(self.kinds[tensor], self.real)
+
+    def run(self) -> Program:
+        buffers = self._buffers()
+        storage = self._storage(buffers)
+        kernels = [self._kernel(plan, at, storage) for at, plan in enumerate(self.plans)]
+        source = emit_module(self.cascade, self.spec, [text for _, text in kernels], self.spec.matmul_precision)
+        return Program(source, tuple(k for k, _ in kernels), tuple(buffers), self._contiguous(storage))
+
+    def _buffers(self) -> list[Buffer]:
+        outputs = {o.name: o for o in self.cascade.outputs}
+        buffers = [
+            Buffer(o.name, tuple(a.indices for a in o.axes), o.dtype or self._output_dtype(o.name), True)
+            for o in outputs.values()
+        ]
+        shared = {t for p in self.plans for t in p.stores if self._read_later(t)}
+        for tensor in (s for p in self.plans for s in p.stores):
+            axes = tuple((d,) for d in self.flow.dims(tensor))
+            if tensor not in outputs:
+                buffers.append(Buffer(tensor, axes, self.dtype_of(tensor), False))
+            if tensor in shared:
+                buffers.append(Buffer(f"present:{tensor}", axes, "i8", False))
+        return buffers
+
+    def _output_dtype(self, name: str) -> str:
+        kind = self.kinds[name]
+        return {"integer": "i64", "boolean": "bool"}.get(kind, self.result)
+
+    def _read_later(self, tensor: str) -> bool:
+        return tensor in self.roles.streamed and any(
+            tensor in plan.available and self._kernel_reads(plan, tensor) for plan in self.plans
+        )
+
+    def _kernel_reads(self, plan: KernelPlan, tensor: str) -> bool:
+        names = (*plan.targets, *plan.stores)
+        parts = (p for n in names for p in self.flow.by_target[n] if isinstance(p, Einsum))
+        exprs = (e for p in parts for e in (p.body, p.where) if e is not None)
+        return tensor not in plan.targets and any(
+            r.tensor == tensor for e in exprs for r in leaf_reads(self.flow, self.roles, e)
+        )
+
+    def _storage(self, buffers: list[Buffer]) -> dict[str, Storage]:
+        storage = {b.name: buffer_storage(b, self.roles.whole) for b in buffers}
+        for declared in self.cascade.inputs:
+            axes = tuple(a.indices for a in declared.axes)
+            dtype = self.dtypes[declared.name]
+            feature = bool(axes) and len(axes[-1]) == 1 and axes[-1][0] in self.roles.whole
+            width = {"f64": 8, "i64": 8, "f32": 4, "i32": 4, "i8": 1, "u8": 1, "bool": 1}.get(dtype, 2)
+            aligned = feature and self.sizes[axes[-1][0]] * width % 16 == 0
+            storage[declared.name] = Storage(axes, dtype, feature, 16 // width if aligned else 1)
+        return storage
+
+    def _contiguous(self, storage: dict[str, Storage]) -> tuple[tuple[str, int], ...]:
+        inputs = [(i.name, storage[i.name]) for i in self.cascade.inputs]
+        return tuple((name, s.stride_divisor) for name, s in inputs if s.contiguous)
+
+    # one kernel
+
+    def _kernel(self, plan: KernelPlan, at: int, storage: dict[str, Storage]) -> tuple[Kernel, KernelText]:
+        groups = self._stream_groups(plan)
+        whole = {i: self.sizes[i] for i in self.roles.whole if i in self.sizes}
+        self._check_whole(whole, plan)
+        inner = self._inner(plan)
+        extents = {i: padded_extent(n, i not in inner) for i, n in whole.items()}
+        operand = min((d for d in self.dtypes.values() if is_float(d)), key=len, default="f32")
+        schedule = default_schedule(
+            self.spec.schedule, self.spec.architecture, self.real if self.real == "f64" else operand,
+            self._widest(extents), self._is_cubic(plan),
+        )  # fmt: skip
+        tiles = make_tiles(plan.rows, groups, whole, inner, schedule)
+        row_axis = "_".join(plan.rows)
+        order = (row_axis, *("_".join(g) for g in groups), *sorted(whole, key=lambda i: (i not in inner, i)))
+        context = KernelContext(
+            self.cascade, self.flow, self.roles, plan, tiles, storage, self.params, self.sizes, self.real,
+            self.result if is_float(self.result) else "f32", TileBuilder(order),
+            {t: _KIND_DTYPES.get(k, self.real) for t, k in self.kinds.items()},
+        )  # fmt: skip
+        body = StreamKernel(context).build()
+        lengths = {row_axis: " * ".join(f"BLOCK_{i.upper()}" for i in plan.rows)}
+        lengths |= {"_".join(g): " * ".join(f"BLOCK_{i.upper()}" for i in g) for g in groups}
+        lengths |= {i: f"BLOCK_{i.upper()}" for i in tiles.whole}
+        blocks = {**dict(tiles.rows), **tiles.streams, **tiles.whole}
+        constants = tuple((f"BLOCK_{i.upper()}", n) for i, n in blocks.items())
+        name = f"{self.cascade.name}_kernel" + (f"_{at}" if len(self.plans) > 1 else "")
+        text = KernelText(name, body, lengths, tuple(context.arguments.values()), constants)
+        grid = (*(GridFactor((i,), n) for i, n in tiles.rows), *(GridFactor((p,)) for p in plan.programs))
+        kernel = Kernel(
+            name, tuple(context.arguments.values()), constants, grid, schedule.num_warps or 4, schedule.num_stages or 1
+        )
+        return kernel, text
+
+    def _stream_groups(self, plan: KernelPlan) -> tuple[tuple[str, ...], ...]:
+        names = [d for i in self.cascade.inputs for d in i.dims] + [i.name for i in self.cascade.indices]
+        groups = {s for t in plan.targets for s in contribution_streams(self.flow, self.roles, t)}
+        ordered = [tuple(sorted(g, key=names.index)) for g in groups]
+        return tuple(sorted(ordered, key=lambda g: names.index(g[0])))
+
+    def _inner(self, plan: KernelPlan) -> frozenset[str]:
+        """Whole indices that streamed reductions reduce together with a stream."""
+        over = {i for t in plan.targets for i in self.flow.over(t)}
+        return frozenset(over & self.roles.whole)
+
+    def _check_whole(self, whole: dict[str, int], plan: KernelPlan) -> None:
+        for index, size in whole.items():
+            if size > MAX_WHOLE_LANES or size == 0:
+                lead = self.flow.by_target[(*plan.targets, *plan.stores)[0]][0]
+                raise NotLoweredError(
+                    Diagnostic(
+                        f"index '{index}' of size {size} does not fit in a tile (1 to {MAX_WHOLE_LANES})",
+                        lead.span,
+                        "a contracted index is held whole; make it smaller, or part it in two",
+                    )
+                )
+
+    def _widest(self, extents: dict[str, int]) -> int:
+        return max(extents.values(), default=16)
+
+    def _is_cubic(self, plan: KernelPlan) -> bool:
+        """Whether an inner reduction has a factor over rows, stream and features at once."""
+        streams = {s for t in plan.targets for s in self.flow.over(t)} & self.roles.streams
+        for tensor in self.flow.reductions:
+            if tensor in self.roles.streamed:
+                continue
+            for part in (p for p in self.flow.by_target[tensor] if isinstance(p, Einsum)):
+                for factor in factors(part.body):
+                    met = {d for r in leaf_reads(self.flow, self.roles, factor.expr) for d in _index_set(r)}
+                    if met & set(part.over) and met & set(plan.rows) and met & streams:
+                        return True
+        return False
+
+
+def _index_set(read: Read) -> set[str]:
+    return {n for slot in read.indices for n in index_names(slot)}
+

@@ -1,0 +1,346 @@
+"""Tile nodes to Triton text.
+
+A node used once, in its own block and without a name, is printed inside its user; others get a line. Tiles
+of different axes meet by indexing with None, in the kernel's order of axes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from attn_dsl.codegen.numbers import is_float
+from attn_dsl.codegen.stream import KernelBody
+from attn_dsl.codegen.tiles import Assign, Block, Loop, Node, State, Store
+
+DTYPES = {
+    "f16": "tl.float16", "bf16": "tl.bfloat16", "f32": "tl.float32", "f64": "tl.float64", "i8": "tl.int8",
+    "i16": "tl.int16", "i32": "tl.int32", "i64": "tl.int64", "u8": "tl.uint8", "bool": "tl.int1",
+}  # fmt: skip
+_INFIX = {
+    "add": "+", "sub": "-", "mul": "*", "div": "/", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==",
+    "ne": "!=", "and": "&", "or": "|", "shl": "<<", "shr": ">>", "bitand": "&", "bitor": "|", "bitxor": "^",
+    "ufloordiv": "//", "umod": "%",
+}  # fmt: skip
+_CALLS = {
+    "abs": "tl.abs", "floor": "tl.floor", "sqrt": "tl.sqrt", "rsqrt": "tl.rsqrt", "exp": "tl.exp",
+    "exp2": "tl.exp2", "expm1": "_expm1", "log": "tl.log", "log2": "tl.log2", "log1p": "_log1p",
+    "sin": "tl.sin", "cos": "tl.cos", "tanh": "_tanh", "sigmoid": "_sigmoid", "softplus": "_softplus",
+    "erf": "tl.erf", "uniform": "_uniform",
+}  # fmt: skip
+_INLINE = frozenset({"const", "argument", "state", "counter", "block"})
+_EVERYWHERE = frozenset({"load", "dot"})
+
+
+@dataclass(slots=True)
+class LoopText:
+    """A printed loop, as the template lays it out."""
+
+    comment: str
+    counter: str
+    count: str
+    prepare: list[str]
+    condition: str | None
+    body: list[str]
+
+
+@dataclass(slots=True)
+class KernelPrinter:
+    """Prints one kernel. ``extents``: the length of every axis, as text; ``precision``: of f32 products."""
+
+    body: KernelBody
+    extents: dict[str, str]
+    precision: str
+    used: set[str] = field(default_factory=set)
+    _uses: dict[int, int] = field(default_factory=dict)
+    _user_block: dict[int, Block | None] = field(default_factory=dict)
+    _names: dict[int, str] = field(default_factory=dict)
+    _taken: set[str] = field(default_factory=set)
+    _kernel_names: set[str] = field(default_factory=set)
+
+    def run(self, reserved: Iterable[str]) -> list[list[str] | LoopText]:
+        """Straight blocks as lines, loops as ``LoopText``, in order. ``reserved``: names of arguments."""
+        self._kernel_names = {*reserved, *(s.name for s in self.body.states), "tl", "triton"}
+        self._taken = set(self._kernel_names)
+        self._count()
+        result: list[list[str] | LoopText] = []
+        for position, item in enumerate(self.body.items):
+            if isinstance(item, Loop):
+                result.append(self._loop(item))
+                continue
+            lines = self._block(item)
+            if position == 0:
+                lines += [line for s in self.body.states for line in self._state(s)]
+            if lines:
+                result.append(lines)
+        return result
+
+    # what is alive, and how often it is used
+
+    def _count(self) -> None:
+        for item in self.body.items:
+            if isinstance(item, Loop):
+                self._use(item.count, None)
+                if item.condition is not None:
+                    self._use(item.condition, item.prepare)
+                self._roots(item.prepare)
+                self._roots(item.body)
+            else:
+                self._roots(item)
+
+    def _roots(self, block: Block) -> None:
+        for item in block.items:
+            match item:
+                case Assign(value=value):
+                    self._use(value, block)
+                case Store(offset=offset, value=value, mask=mask):
+                    for node in (offset, value, *(() if mask is None else (mask,))):
+                        self._use(node, block)
+                case _:
+                    pass
+
+    def _use(self, node: Node, block: Block | None) -> None:
+        key = id(node)
+        seen = key in self._uses
+        self._uses[key] = self._uses.get(key, 0) + 1
+        if not seen:
+            self._user_block[key] = block
+            for operand in node.operands:
+                self._use(operand, node.block)
+        elif self._user_block[key] is not block:
+            self._user_block[key] = None
+
+    def _is_inline(self, node: Node) -> bool:
+        if node.operation in _INLINE:
+            return True
+        once = self._uses[id(node)] == 1 and self._user_block[id(node)] is node.block
+        next_value = node.name is not None and node.name.endswith("_next") and node.comment is None
+        return once and (node.name is None or next_value) and node.operation != "load"
+
+    # blocks
+
+    def _loop(self, loop: Loop) -> LoopText:
+        outer = set(self._taken)
+        counter = self._fresh("n", loop.counter)
+        prepare = self._block(loop.prepare)
+        condition = None if loop.condition is None else self.text(loop.condition)
+        text = LoopText(loop.comment, counter, self.text(loop.count), prepare, condition, self._block(loop.body))
+        self._taken = outer
+        return text
+
+    def _block(self, block: Block) -> list[str]:
+        lines: list[str] = []
+        for item in block.items:
+            if not isinstance(item, Node) or id(item) not in self._uses or self._is_inline(item):
+                continue
+            if item.comment:
+                lines += [f"# {line}" for line in item.comment.splitlines()]
+            expression = self._expression(item)
+            lines.append(f"{self._fresh(item.name or self._label(item), item)} = {expression}")
+        for item in block.items:
+            match item:
+                case Assign(state=state, value=value):
+                    lines.append(f"{state.name} = {self._fitted(value, state)}")
+                case Store():
+                    lines.append(self._store(item))
+                case _:
+                    pass
+        return lines
+
+    def _label(self, node: Node) -> str:
+        if node.operation == "load":
+            return node.attributes[0].removesuffix("_ptr").lower() + "_tile"
+        return "lanes" if node.operation == "arange" else "t"
+
+    def _fresh(self, base: str, node: Node) -> str:
+        name, number = base, 1
+        while name in self._taken or not name.isidentifier() or name in _PYTHON:
+            name, number = f"{base}_{number}", number + 1
+        self._taken.add(name)
+        self._names[id(node)] = name
+        return name
+
+    def _state(self, state: State) -> list[str]:
+        comments = [f"# {line}" for line in (state.comment or "").splitlines()]
+        initial = {"-inf": 'float("-inf")', "inf": 'float("inf")'}.get(state.initial, state.initial)
+        if state.dtype in ("i32", "i64") and state.initial in ("-inf", "inf"):
+            initial = str(-(2**31) if state.initial == "-inf" else 2**31 - 1)
+        if state.dtype == "bool":
+            initial = str(state.initial == "1")
+        return [*comments, f"{state.name} = tl.full({self._shape(state.axes)}, {initial}, {DTYPES[state.dtype]})"]
+
+    def _fitted(self, value: Node, state: State) -> str:
+        text = self.text(value)
+        if value.dtype != state.dtype:
+            text = f"({text}).to({DTYPES[state.dtype]})"
+        if value.axes == state.axes:
+            return text
+        zero = f"tl.zeros({self._shape(state.axes)}, {DTYPES[state.dtype]})"
+        operator = "|" if state.dtype == "bool" else "+"
+        return f"{zero} {operator} {self._expanded(value, state.axes)}"
+
+    def _store(self, store: Store) -> str:
+        axes = self._joint(store.offset, store.value, *(() if store.mask is None else (store.mask,)))
+        offset, value = self._expanded(store.offset, axes), self._expanded(store.value, axes)
+        mask = "" if store.mask is None else f", mask={self._expanded(store.mask, axes)}"
+        return f"tl.store({store.tensor} + {offset}, {value}{mask})"
+
+    def _joint(self, *nodes: Node) -> tuple[str, ...]:
+        present = {a for n in nodes for a in n.axes}
+        return tuple(a for a in self.extents if a in present)
+
+    def _shape(self, axes: tuple[str, ...]) -> str:
+        return "[" + ", ".join(self.extents[a] for a in axes) + "]"
+
+    # expressions
+
+    def text(self, node: Node) -> str:
+        """The node as an operand: its name, or its expression in brackets where that needs them."""
+        if id(node) in self._names:
+            return self._names[id(node)]
+        return self._expression(node)
+
+    def _expanded(self, node: Node, axes: tuple[str, ...]) -> str:
+        text = self.text(node)
+        if node.axes == axes or not node.axes:
+            return text
+        index = ", ".join(":" if a in node.axes else "None" for a in axes)
+        return f"{text}[{index}]"
+
+    def _expression(self, node: Node) -> str:
+        match node.operation:
+            case "const":
+                return self._const(node)
+            case "argument" | "state":
+                return node.attributes[0]
+            case "block":
+                return f"BLOCK_{node.attributes[0].upper()}"
+            case "program":
+                return "tl.program_id(0)"
+            case "arange":
+                return f"tl.arange(0, {self.extents[node.axes[0]]})"
+            case "load":
+                return self._load(node)
+            case "cast":
+                return f"{self._bracketed(node.operands[0])}.to({DTYPES[node.dtype]})"
+            case "where":
+                return f"tl.where({', '.join(self._expanded(o, node.axes) for o in node.operands)})"
+            case "reduce":
+                return self._reduce(node)
+            case "dot":
+                return self._dot(node)
+            case _:
+                return self._operation(node)
+
+    def _const(self, node: Node) -> str:
+        text = node.attributes[0]
+        return {"inf": 'float("inf")', "-inf": 'float("-inf")', "nan": 'float("nan")'}.get(text, text)
+
+    def _bracketed(self, node: Node) -> str:
+        if node.operation == "const":
+            return f"tl.full([], {self._const(node)}, {DTYPES[node.dtype]})"
+        return self.text(node)
+
+    def _load(self, node: Node) -> str:
+        offset, *mask = node.operands
+        pointer = f"{node.attributes[0]} + {self._expanded(offset, node.axes)}"
+        if not mask:
+            return f"tl.load({pointer})"
+        return f"tl.load({pointer}, mask={self._expanded(mask[0], node.axes)}, other=0)"
+
+    def _operation(self, node: Node) -> str:
+        name, operands = node.operation, node.operands
+        parts = [self._expanded(o, node.axes) for o in operands]
+        if all(o.operation == "const" for o in operands):
+            parts = [self._bracketed(o) for o in operands]
+        floating = is_float(node.dtype)
+        if name in _INFIX:
+            return f"({parts[0]} {_INFIX[name]} {parts[1]})"
+        match name:
+            case "neg":
+                return f"(-{parts[0]})"
+            case "not":
+                return f"({parts[0]} == 0)"
+            case "floordiv":
+                return f"tl.floor({parts[0]} / {parts[1]})" if floating else self._call("_floor_div", parts)
+            case "mod":
+                a, b = parts
+                return f"({a} - tl.floor({a} / {b}) * {b})" if floating else self._call("_floor_mod", parts)
+            case "pow":
+                real = [p if floating else f"({p}).to(tl.float32)" for p in parts]
+                text = self._call("_power", real)
+                return text if floating else f"{text}.to({DTYPES[node.dtype]})"
+            case "min" | "max":
+                return self._extreme(name, parts, floating)
+            case "clamp":
+                return self._extreme("min", [self._extreme("max", parts[:2], floating), parts[2]], floating)
+            case "relu":
+                return self._extreme("max", [parts[0], "0.0" if floating else "0"], floating)
+            case "silu":
+                return f"({parts[0]} * {self._call('_sigmoid', parts)})"
+            case "gelu":
+                return f"(0.5 * {parts[0]} * (1 + tl.erf({parts[0]} * 0.7071067811865476)))"
+            case "tan":
+                return f"(tl.sin({parts[0]}) / tl.cos({parts[0]}))"
+            case _:
+                bracketed = [self._bracketed(o) if o.operation == "const" else p for o, p in zip(operands, parts, strict=True)]
+                return self._call(_CALLS[name], bracketed)
+
+    def _call(self, function: str, parts: list[str]) -> str:
+        if function.startswith("_"):
+            self.used.add(function)
+        return f"{function}({', '.join(parts)})"
+
+    def _extreme(self, name: str, parts: list[str], floating: bool) -> str:
+        nan = ", propagate_nan=tl.PropagateNan.ALL" if floating else ""
+        text = parts[0]
+        for part in parts[1:]:
+            text = f"tl.{name}imum({text}, {part}{nan})"
+        return text
+
+    def _reduce(self, node: Node) -> str:
+        (operand,) = node.operands
+        operator, axis = node.attributes
+        text = self.text(operand)
+        match operator:
+            case "add":
+                return f"tl.sum({text}, {axis})"
+            case "max" | "min":
+                return f"tl.{operator}({text}, {axis})"
+            case "or":
+                return f"(tl.max({text}.to(tl.int32), {axis}) != 0)"
+            case "and":
+                return f"(tl.min({text}.to(tl.int32), {axis}) != 0)"
+            case _:
+                self.used.add("_multiply")
+                return f"tl.reduce({text}, {axis}, _multiply)"
+
+    def _dot(self, node: Node) -> str:
+        a, b, *accumulator = node.operands
+        (reduced,) = node.attributes
+        left_kept = tuple(x for x in a.axes if x not in reduced)
+        right_kept = tuple(x for x in b.axes if x not in reduced)
+        left = self._matrix(a, left_kept, reduced)
+        right = self._matrix(b, reduced, right_kept)
+        options = f', input_precision="{self.precision}"' if a.dtype == "f32" else ""
+        flat = len(left_kept) == 1 and len(right_kept) == 1
+        if accumulator and flat:
+            return f"tl.dot({left}, {right}, {self.text(accumulator[0])}{options})"
+        text = f"tl.dot({left}, {right}{options})"
+        text = text if flat else f"tl.reshape({text}, {self._shape(node.axes)})"
+        return f"({self.text(accumulator[0])} + {text})" if accumulator else text
+
+    def _matrix(self, node: Node, rows: tuple[str, ...], columns: tuple[str, ...]) -> str:
+        """The tile as a matrix of these rows and columns."""
+        text = self.text(node)
+        transposed = node.axes == (*columns, *rows) and node.axes != (*rows, *columns)
+        first, second = (columns, rows) if transposed else (rows, columns)
+        if len(node.axes) > 2:
+            shape = ", ".join(" * ".join(self.extents[a] for a in part) for part in (first, second))
+            text = f"tl.reshape({text}, [{shape}])"
+        return f"tl.trans({text})" if transposed else text
+
+
+_PYTHON = frozenset("and as assert async await break class continue def del elif else except finally for from global "
+                    "if import in is lambda nonlocal not or pass raise return try while with yield None True False "
+                    "range float".split())  # fmt: skip
