@@ -12,7 +12,11 @@ from attn_dsl.cli.arguments import expand, files_argument, json_option
 from attn_dsl.cli.lowering import obstacle
 from attn_dsl.cli.output import diagnostic_data, plural, print_diagnostic, say, say_json
 from attn_dsl.errors import Diagnostic, LanguageError
-from attn_dsl.language.load import Specification, load_file
+from attn_dsl.language.load import Specification, load_file, load_text, read_source
+from attn_dsl.language.parse import parse
+from attn_dsl.language.syntax import CascadeDef, Import, LetLine, MaskLine, ScalarDef
+
+_DEFINITIONS = (CascadeDef, Import, LetLine, MaskLine, ScalarDef)
 
 
 @dataclass(slots=True)
@@ -63,11 +67,24 @@ def command(ctx: click.Context, files: tuple[Path, ...], language_only: bool, as
 def examine(path: Path, *, lower: bool) -> Finding:
     """Load a file and, unless told otherwise, generate its kernels at example sizes."""
     try:
+        lines, problems = parse(read_source(path), str(path))
+        if lines and not problems and all(isinstance(line, _DEFINITIONS) for line in lines):
+            return _library(path)
         specification = load_file(path)
     except LanguageError as error:
         return Finding(path, None, error.diagnostics, error.sources)
     finding = Finding(path, specification.cascade.name, specification.warnings, specification.sources)
     return _with_lowering(finding, specification) if lower else finding
+
+
+def _library(path: Path) -> Finding:
+    """A file of definitions is tried where it is used: in a mechanism that imports it."""
+    user = f'import "{path.name}"\nattention user\ninput x[i]\ny[i] = x[i]\noutput y[i]\n'
+    try:
+        load_text(user, str(path.with_name(f"<import of {path.name}>")))
+    except LanguageError as error:
+        return Finding(path, None, error.diagnostics, error.sources)
+    return Finding(path, "library")
 
 
 def _with_lowering(finding: Finding, specification: Specification) -> Finding:
@@ -83,6 +100,9 @@ def _print(finding: Finding) -> None:
         print_diagnostic(diagnostic, finding.sources)
         say()
     if finding.is_wrong:
+        return
+    if finding.name == "library":
+        say(f"{finding.path}: a library, legal", style="green")
         return
     match finding.lowered:
         case None:

@@ -7,7 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from attn_dsl.errors import Diagnostic, NotLoweredError
-from attn_dsl.ir.cascade import Cascade
+from attn_dsl.ir.cascade import Cascade, Index
+from attn_dsl.ir.expr import Expr, SizeOf
+from attn_dsl.ir.walk import walk
 
 if TYPE_CHECKING:
     from attn_dsl.codegen.program import Program
@@ -39,15 +41,30 @@ def example_program(
     from attn_dsl.codegen import generate, whole_indices
     from attn_dsl.codegen.specialisation import Specialisation
 
-    sizes = sizes or {}
-    whole = {index: sizes.get(index, FEATURES) for index in whole_indices(cascade)}
+    values = example_params(cascade, params)
+    whole = {name: _extent(cascade.index(name), values, sizes or {}) for name in whole_indices(cascade)}
     specialisation = Specialisation(
-        params=tuple(example_params(cascade, params).items()),
+        params=tuple(values.items()),
         dtypes=tuple((i.name, i.dtype or dtype) for i in cascade.inputs),
         sizes=tuple(whole.items()),
         architecture=architecture,
     )
     return generate(cascade, specialisation)
+
+
+def _extent(index: Index, params: Mapping[str, int | float | bool], sizes: Mapping[str, int]) -> int:
+    """The size given or declared, else an example."""
+    if index.name in sizes:
+        return sizes[index.name]
+    if index.size is None:
+        return FEATURES
+    from attn_dsl.cli.random_inputs import declared_size
+
+    return declared_size(index.size, params, {n: sizes.get(n, FEATURES) for n in _sizes_in(index.size)})
+
+
+def _sizes_in(expr: Expr) -> set[str]:
+    return {node.index for node in walk(expr) if isinstance(node, SizeOf)}
 
 
 def obstacle(cascade: Cascade) -> tuple[Diagnostic, ...] | None:

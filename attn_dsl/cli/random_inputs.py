@@ -28,11 +28,12 @@ def example_sizes(
                 sizes.setdefault(name, _by_place(len(tensor.axes), place, len(members)))
     for index in cascade.indices:
         if index.size is not None:
-            sizes[index.name] = _declared(index.size, params, sizes)
+            sizes[index.name] = declared_size(index.size, params, sizes)
     return sizes
 
 
-def _declared(size: Expr, params: Mapping[str, int | float | bool], sizes: Mapping[str, int]) -> int:
+def declared_size(size: Expr, params: Mapping[str, int | float | bool], sizes: Mapping[str, int]) -> int:
+    """What ``index r < size`` makes of given params and sizes."""
     import torch
 
     from attn_dsl.reference.expressions import evaluate_expression
