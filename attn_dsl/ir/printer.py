@@ -46,7 +46,8 @@ def _list(exprs: tuple[Expr, ...]) -> str:
 
 
 def _slots(exprs: tuple[Expr | None, ...]) -> str:
-    return ",".join(":" if e is None else print_expr(e) for e in exprs)
+    plain = all(e is None or isinstance(e, (IndexVar, Const, ParamRef)) for e in exprs)
+    return ("," if plain else ", ").join(":" if e is None else print_expr(e) for e in exprs)
 
 
 def _print(expr: Expr) -> tuple[str, int]:

@@ -87,8 +87,8 @@ def test_random_statements_survive_printing(body: Expr, where: Expr | None, redu
         "(1 if p else 2) + 1",
         "(1 if p else 2) if (p if p else p) else 3",
         "not (i < j or p) and p",
-        "i + 1 in page[b // 2,:]",
-        "K[b,(i + j) % 3,0]",
+        "i + 1 in page[b // 2, :]",
+        "K[b, (i + j) % 3, 0]",
         "default(uniform(1, i, j), -inf)",
     ],
 )
