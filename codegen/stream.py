@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from attn_dsl.analysis.folding import NEW, OLD, FoldKind
+from attn_dsl.analysis.folding import NEW, OLD
 from attn_dsl.analysis.interval import interval_test
 from attn_dsl.analysis.iteration import IterationPlan, plan_iteration
 from attn_dsl.analysis.passes import Fold, PassAnalysis, analyse_passes
@@ -462,7 +462,7 @@ class StreamKernel:
 
     def _corrected(self, base: Node, fold: Fold, old: dict[str, Node], scope: Scope) -> Node:
         correction = self._correction(fold, old, {t: scope.running[t] for t in fold.on}, scope)
-        operator = "mul" if fold.kind is FoldKind.RATIO else "add"
+        operator = "mul" if fold.kind == "ratio" else "add"
         return self.expressions.operate(operator, base, correction)
 
     def _correction(self, fold: Fold, old: dict[str, Node], new: dict[str, Node], scope: Scope) -> Node:
@@ -472,9 +472,9 @@ class StreamKernel:
         inner.running |= {OLD + t: old[t] for t in fold.on} | {NEW + t: new[t] for t in fold.on}
         node = self.expressions.lower(fold.correction, inner)
         exponential = isinstance(fold.correction, Op) and fold.correction.name in ("exp", "exp2")
-        if exponential and fold.kind is FoldKind.RATIO:
+        if exponential and fold.kind == "ratio":
             return node  # an empty accumulator is multiplied by exp(-inf) = 0
-        neutral = self.builder.const(1.0 if fold.kind is FoldKind.RATIO else 0.0, self.context.real)
+        neutral = self.builder.const(1.0 if fold.kind == "ratio" else 0.0, self.context.real)
         for on in fold.on:
             identity = self.builder.const(float(IDENTITY[self.reduces[on]]), old[on].dtype)
             node = self.expressions.where(self.expressions.operate("eq", old[on], identity), neutral, node)
@@ -486,7 +486,7 @@ class StreamKernel:
         scope = self.scope
         for target in targets:
             fold = passes.folds.get(target)
-            if fold is None or fold.kind is not FoldKind.RATIO:
+            if fold is None or fold.kind != "ratio":
                 continue
             extremes = [t for t in fold.on if self.reduces[t] in (Reduction.MAX, Reduction.MIN)]
             node = scope.running[target]

@@ -52,7 +52,7 @@ def emit_module(
                 "name": kernel.name,
                 "plain": [a.name for a in kernel.arguments if not isinstance(a.source, Pointer)],
                 "arguments": [*map(_argument, kernel.arguments), *(f"{n}: tl.constexpr" for n, _ in kernel.constants)],
-                "items": printed,
+                "parts": printed,
             }
         )
     text = _template().render(header=_header(cascade, spec), functions=definitions(used), kernels=items)
