@@ -87,3 +87,10 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 def test_without_a_file_the_usage_is_wrong() -> None:
     assert check().exit_code == 2
+
+
+def test_a_file_of_definitions_is_a_library(tmp_path: Path) -> None:
+    (tmp_path / "lib.attn").write_text("def twice(x) = 2 * x\nmask near = j <= i\n")
+    result = check(tmp_path / "lib.attn")
+    assert result.exit_code == 0
+    assert "a library" in result.output
