@@ -85,6 +85,8 @@ class Bridge:
     def _fixed(self, expr: Expr) -> Symbolic:
         if isinstance(expr, Const) and type(expr.value) is int:
             return sympy.Integer(expr.value)
+        if isinstance(expr, Op) and expr.name == "neg":
+            return -self._fixed(expr.args[0])  # so that c and -c are one symbol
         if expr not in self._symbols:
             # Named by what it stands for: sympy orders by name, so equal formulas come out equal everywhere.
             symbol = sympy.Symbol(repr(expr), real=True)
