@@ -1,5 +1,24 @@
 """Cascade to program to source."""
 
-from attn_dsl.codegen.generate import generate, whole_indices
+from __future__ import annotations
 
-__all__ = ["generate", "whole_indices"]
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from attn_dsl.codegen.program import Program
+    from attn_dsl.codegen.specialisation import Specialisation
+    from attn_dsl.ir.cascade import Cascade
+
+
+def generate(cascade: Cascade, specialisation: Specialisation) -> Program:
+    """The program for one specialisation. NotLoweredError names what has no kernel yet."""
+    from attn_dsl.codegen.generation import generate as run
+
+    return run(cascade, specialisation)
+
+
+def whole_indices(cascade: Cascade) -> tuple[str, ...]:
+    """The indices a tile holds entirely: their extents are part of the specialisation."""
+    from attn_dsl.codegen.generation import whole_indices as find
+
+    return find(cascade)

@@ -1,0 +1,224 @@
+"""``compile`` and what it gives: a callable attention."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from attn_dsl.codegen.schedule import Schedule
+from attn_dsl.errors import AttnError, Diagnostic, NotLoweredError, TargetError
+from attn_dsl.ir.cascade import Cascade
+from attn_dsl.ir.printer import cascade_key
+from attn_dsl.language.load import Specification, load_file, load_text
+from attn_dsl.runtime.cache import Entry, entry_key, load_or_build, statistics
+from attn_dsl.runtime.params import resolve_params
+from attn_dsl.runtime.sizes import DTYPES, NAMES, Bound, bind
+from attn_dsl.version import __version__
+
+TARGETS = ("triton", "interpreter")
+
+
+def compile(  # noqa: A001  (the public name)
+    source: str | Path, /, *, target: str | None = None, schedule: Schedule | None = None,
+    params: Mapping[str, Any] | None = None, **param_values: Any,
+) -> Attention:  # fmt: skip
+    """Read an ``.attn`` file (a path) or text (a str with a newline) and give its attention.
+
+    ``params`` and further keywords set the file's params. ``target``: ``triton`` (CUDA, ROCm) or
+    ``interpreter`` (the same kernels by Triton's interpreter, slow, for testing); None takes what fits the
+    arguments' device. Raises LanguageError for a bad file, ArgumentError for bad params, TargetError.
+    """
+    if target is not None and target not in TARGETS:
+        raise TargetError(Diagnostic(f"there is no target '{target}'", help=f"one of {', '.join(TARGETS)}"))
+    is_text = isinstance(source, str) and "\n" in source
+    specification = load_text(str(source)) if is_text else load_file(source)
+    given = {**(params or {}), **param_values}
+    with _sources(specification):
+        values = resolve_params(specification.cascade, given)
+    return Attention(specification, values, target, schedule or Schedule())
+
+
+@contextmanager
+def _sources(specification: Specification) -> Iterator[None]:
+    """Errors raised inside show the lines they speak of."""
+    try:
+        yield
+    except AttnError as error:
+        error.sources = {**specification.sources, **error.sources}
+        raise
+
+
+class Attention:
+    """A compiled mechanism. Call it with its inputs, by position or by name; outputs come in order."""
+
+    def __init__(
+        self, specification: Specification, params: Mapping[str, int | float | bool], target: str | None,
+        schedule: Schedule,
+    ) -> None:  # fmt: skip
+        self.specification = specification
+        self.params = dict(params)
+        self.target = target
+        self.schedule = schedule
+        self._programs: dict[tuple[Any, ...], Any] = {}
+
+    @property
+    def cascade(self) -> Cascade:
+        """The resolved cascade."""
+        return self.specification.cascade
+
+    @property
+    def name(self) -> str:
+        """The name the file gives it."""
+        return self.cascade.name
+
+    def __repr__(self) -> str:
+        params = "".join(f", {n}={v}" for n, v in self.params.items())
+        inputs = ", ".join(i.name for i in self.cascade.inputs)
+        return f"<attention {self.name}({inputs}){params}>"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_programs": {}}
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the kernels. ArgumentError where arguments do not fit the file."""
+        with _sources(self.specification):
+            bound = bind(self.cascade, self.params, args, kwargs)
+            self._refuse_gradients(bound)
+            return self._results(self._run(bound))
+
+    def reference(self, *args: Any, dtype: torch.dtype = torch.float64, **kwargs: Any) -> Any:
+        """What the file means, computed densely in ``dtype``: quadratic memory, for checking."""
+        from attn_dsl.reference import evaluate
+
+        with _sources(self.specification):
+            bound = bind(self.cascade, self.params, args, kwargs)
+            return self._results(evaluate(self.cascade, self.params, bound.arguments, bound.sizes, dtype))
+
+    def source(
+        self, target: str = "triton", dtype: torch.dtype = torch.bfloat16, architecture: str = "cuda:90", **sizes: int
+    ) -> str:
+        """The generated source, for floating inputs of ``dtype`` and features of 64 where no size is given."""
+        if target != "triton":
+            raise TargetError(Diagnostic(f"there is no source for target '{target}'", help="triton"))
+        with _sources(self.specification):
+            return self._entry(self._typical(dtype), self._whole(sizes), architecture).program.source
+
+    def lower(self, architecture: str, dtype: torch.dtype = torch.bfloat16, **sizes: int) -> tuple[Any, ...]:
+        """Compile ahead of time for ``cuda:80``, ``cuda:90``, ``cuda:100``, ``hip:gfx942``...; no GPU is needed.
+        The resources of each kernel, in order."""
+        from attn_dsl.runtime.ahead_of_time import lower
+
+        with _sources(self.specification):
+            return lower(self._entry(self._typical(dtype), self._whole(sizes), architecture), architecture)
+
+    # from arguments to a program
+
+    def _refuse_gradients(self, bound: Bound) -> None:
+        if torch.is_grad_enabled() and any(a.requires_grad for a in bound.arguments.values()):
+            raise NotLoweredError(
+                Diagnostic(
+                    f"{self.name} has no backward kernels yet",
+                    help="call it under torch.no_grad(), or take gradients through .reference(...)",
+                )
+            )
+
+    def _results(self, outputs: Mapping[str, torch.Tensor]) -> Any:
+        values = tuple(outputs[o.name] for o in self.cascade.outputs)
+        return values[0] if len(values) == 1 else values
+
+    def _architecture(self, device: torch.device) -> str:
+        target = self.target or ("triton" if device.type == "cuda" else "interpreter")
+        if target == "interpreter":
+            if device.type != "cpu":
+                raise TargetError(Diagnostic("the interpreter takes CPU tensors", help="leave out target="))
+            return "interpreter"
+        if device.type != "cuda":
+            raise TargetError(Diagnostic(f"target 'triton' needs a GPU, the arguments are on {device}", help="leave out target="))
+        if torch.version.hip:
+            return f"hip:{torch.cuda.get_device_properties(device).gcnArchName.split(':')[0]}"
+        major, minor = torch.cuda.get_device_capability(device)
+        return f"cuda:{major}{minor}"
+
+    def _run(self, bound: Bound) -> dict[str, torch.Tensor]:
+        from attn_dsl.runtime.launch import load, run
+
+        device = next((a.device for a in bound.arguments.values()), torch.device("cpu"))
+        architecture = self._architecture(device)
+        dtypes = tuple((n, NAMES[t.dtype]) for n, t in bound.arguments.items())
+        whole = tuple((i, bound.sizes[i]) for i in self._whole_indices())
+        key = (architecture, dtypes, whole, torch.get_float32_matmul_precision())
+        loaded = self._programs.get(key)
+        if loaded is None:
+            entry = self._entry(dtypes, whole, architecture)
+            loaded = load(entry, by_interpreter=architecture == "interpreter")
+            self._programs[key] = loaded
+        else:
+            statistics.memory_hits += 1
+        return run(loaded, bound.arguments, bound.sizes, self.params)
+
+    def _whole_indices(self) -> tuple[str, ...]:
+        if ("whole",) not in self._programs:
+            from attn_dsl.codegen import whole_indices
+
+            self._programs[("whole",)] = whole_indices(self.cascade)
+        return self._programs[("whole",)]
+
+    def _whole(self, sizes: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
+        from attn_dsl.runtime.typical import typical_sizes
+
+        return typical_sizes(self.cascade, self.params, self._whole_indices(), sizes)
+
+    def _typical(self, dtype: torch.dtype) -> tuple[tuple[str, str], ...]:
+        return tuple((i.name, i.dtype or NAMES[dtype]) for i in self.cascade.inputs)
+
+    def _entry(self, dtypes: tuple[tuple[str, str], ...], whole: tuple[tuple[str, int], ...], architecture: str) -> Entry:
+        from attn_dsl.codegen import generate
+        from attn_dsl.codegen.binding import launch_params
+        from attn_dsl.codegen.specialisation import Specialisation
+
+        at_launch = launch_params(self.cascade)
+        precision = "ieee" if torch.get_float32_matmul_precision() == "highest" else "tf32"
+        specialisation = Specialisation(
+            tuple((n, v) for n, v in self.params.items() if n not in at_launch), dtypes, whole, architecture,
+            self.schedule, precision,
+        )  # fmt: skip
+        key = entry_key(cascade_key(self.cascade), repr(specialisation), *_versions())
+        return load_or_build(key, lambda: generate(self.cascade, specialisation))
+
+
+def _versions() -> tuple[str, ...]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        triton = version("triton")
+    except PackageNotFoundError:
+        triton = "none"
+    return __version__, triton, torch.__version__, platform.python_version(), _code_version()
+
+
+_CODE: list[str] = []
+
+
+def _code_version() -> str:
+    """A hash of the generator itself, so that a changed checkout does not find its old programs."""
+    if not _CODE:
+        import hashlib
+
+        import attn_dsl
+
+        root = Path(attn_dsl.__file__).parent
+        digest = hashlib.sha256()
+        for folder in ("codegen", "templates", "grammar", "rewrites", "analysis"):
+            for path in sorted((root / folder).rglob("*")):
+                if path.suffix in (".py", ".j2", ".attn"):
+                    digest.update(path.read_bytes())
+        _CODE.append(digest.hexdigest())
+    return _CODE[0]
+
+
+__all__ = ["DTYPES", "Attention", "compile"]

@@ -1,0 +1,221 @@
+"""Bind the arguments of a call and solve the sizes of all indices from their shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from attn_dsl.errors import ArgumentError, Diagnostic
+from attn_dsl.ir.cascade import Axis, Cascade, Input
+from attn_dsl.ir.expr import Const, Expr, Op, ParamRef, Read, SizeOf
+
+DTYPES: dict[str, torch.dtype] = {
+    "f16": torch.float16, "bf16": torch.bfloat16, "f32": torch.float32, "f64": torch.float64, "i8": torch.int8,
+    "i16": torch.int16, "i32": torch.int32, "i64": torch.int64, "u8": torch.uint8, "bool": torch.bool,
+}  # fmt: skip
+NAMES: dict[torch.dtype, str] = {dtype: name for name, dtype in DTYPES.items()}
+_FLOATS = ("f16", "bf16", "f32", "f64")
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """Arguments by name, all on one device, and the size of every index."""
+
+    arguments: dict[str, torch.Tensor]
+    sizes: dict[str, int]
+
+
+def bind(
+    cascade: Cascade, params: Mapping[str, int | float | bool], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Bound:  # fmt: skip
+    """Match arguments to inputs and solve the sizes. ArgumentError says what does not fit."""
+    given = _by_name(cascade, args, kwargs)
+    device = next((v.device for v in given.values() if isinstance(v, torch.Tensor) and v.dim()), torch.device("cpu"))
+    arguments = {i.name: _tensor(i, given[i.name], device) for i in cascade.inputs}
+    return Bound(arguments, solve_sizes(cascade, params, arguments))
+
+
+def _by_name(cascade: Cascade, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    names = [i.name for i in cascade.inputs]
+    if len(args) > len(names):
+        raise ArgumentError(
+            Diagnostic(f"{cascade.name} takes {len(names)} arguments, {len(args)} given", help=_signature(cascade))
+        )
+    given = dict(zip(names, args, strict=False))
+    for name, value in kwargs.items():
+        if name not in names:
+            raise ArgumentError(Diagnostic(f"{cascade.name} has no input '{name}'", help=_signature(cascade)))
+        if name in given:
+            raise ArgumentError(Diagnostic(f"'{name}' is given twice", help=_signature(cascade)))
+        given[name] = value
+    missing = [n for n in names if n not in given]
+    if missing:
+        raise ArgumentError(Diagnostic(f"'{missing[0]}' is missing", help=_signature(cascade)))
+    return given
+
+
+def _signature(cascade: Cascade) -> str:
+    return f"{cascade.name}({', '.join(map(describe, cascade.inputs))})"
+
+
+def describe(declared: Input) -> str:
+    """An input as it is declared."""
+    axes = ", ".join("_" if a.indices[0].startswith("_") else _axis(a) for a in declared.axes)
+    return f"{declared.name}[{axes}]" + (f": {declared.dtype}" if declared.dtype else "")
+
+
+def _axis(axis: Axis) -> str:
+    return axis.indices[0] if len(axis.indices) == 1 else f"({' '.join(axis.indices)})"
+
+
+def _tensor(declared: Input, value: Any, device: torch.device) -> torch.Tensor:
+    if not isinstance(value, torch.Tensor):
+        if declared.axes or not isinstance(value, (int, float, bool)):
+            raise _wrong(declared, f"is a {type(value).__name__}, not a tensor", "pass a torch.Tensor")
+        value = torch.tensor(value, dtype=DTYPES[declared.dtype or "f32"])
+    if value.dim() == 0:
+        value = value.to(device)
+    if value.device != device:
+        raise _wrong(declared, f"is on {value.device}, others on {device}", "move all arguments to one device")
+    if value.dim() != len(declared.axes):
+        raise _wrong(declared, f"has {value.dim()} dimensions {tuple(value.shape)}, not {len(declared.axes)}", "")
+    name = NAMES.get(value.dtype)
+    wanted = declared.dtype
+    if wanted is None and name not in _FLOATS:
+        raise _wrong(declared, f"has dtype {value.dtype}, a floating type is expected", "declare it: " + declared.name + "[...]: i32")
+    if wanted is not None and name != wanted:
+        raise _wrong(declared, f"has dtype {value.dtype}, not {DTYPES[wanted]}", f"convert it: .to({DTYPES[wanted]})")
+    return value
+
+
+def _wrong(declared: Input, what: str, help: str) -> ArgumentError:
+    return ArgumentError(Diagnostic(f"argument '{declared.name}' {what}", declared.span, help))
+
+
+def solve_sizes(
+    cascade: Cascade, params: Mapping[str, int | float | bool], arguments: Mapping[str, torch.Tensor]
+) -> dict[str, int]:
+    """The size of every index. ArgumentError names the inputs that disagree."""
+    sizes: dict[str, int] = {}
+    origin: dict[str, str] = {}
+    pending = [(i, a, int(arguments[i.name].shape[at])) for i in cascade.inputs for at, a in enumerate(i.axes)]
+    indices = {i.name: i for i in cascade.indices}
+    progress = True
+    while progress:
+        progress = False
+        for item in list(pending):
+            if _solve_axis(*item, arguments, sizes, origin):
+                pending.remove(item)
+                progress = True
+        for name, index in indices.items():
+            if name not in sizes:
+                size = _evaluate(index.size, params, sizes, arguments)
+                if size is None and not pending:
+                    size = _largest(index.limit, params, sizes, arguments)
+                if size is not None:
+                    sizes[name], origin[name] = max(int(size), 0), f"'index {name}'"
+                    progress = True
+    if pending:
+        declared, axis, _ = pending[0]
+        raise _wrong(declared, f"leaves the sizes of {_axis(axis)} open", "give one of them: index r < 8")
+    for name, index in indices.items():
+        size = _evaluate(index.size, params, sizes, arguments)
+        if size is not None and size != sizes[name]:
+            raise ArgumentError(
+                Diagnostic(f"index '{name}' has size {sizes[name]} in {origin[name]}, and is declared {size}", index.span)
+            )
+    return sizes
+
+
+def _solve_axis(
+    declared: Input, axis: Axis, extent: int, arguments: Mapping[str, torch.Tensor], sizes: dict[str, int],
+    origin: dict[str, str],
+) -> bool:  # fmt: skip
+    unknown = [i for i in axis.indices if i not in sizes]
+    known = 1
+    for index in axis.indices:
+        known *= sizes.get(index, 1)
+    shape = tuple(arguments[declared.name].shape)
+    if not unknown:
+        if known != extent:
+            index = axis.indices[-1]
+            what = f"index '{index}' is {sizes[index]}" if len(axis.indices) == 1 else f"{_axis(axis)} is {known}"
+            raise _wrong(declared, f"of shape {shape} does not fit: {what} in {origin[index]}, {extent} here", "")
+        return True
+    if len(unknown) > 1:
+        return False
+    if known == 0 or extent % known:
+        raise _wrong(declared, f"of shape {shape} does not fit: {extent} is no multiple of {known} in {_axis(axis)}", "")
+    sizes[unknown[0]] = extent // known
+    origin[unknown[0]] = f"'{declared.name}' {shape}"
+    return True
+
+
+def _evaluate(
+    expr: Expr | None, params: Mapping[str, int | float | bool], sizes: Mapping[str, int],
+    arguments: Mapping[str, torch.Tensor],
+) -> int | None:  # fmt: skip
+    match expr:
+        case Const(value=value):
+            return int(value)
+        case ParamRef(name=name):
+            return int(params[name])
+        case SizeOf(index=index):
+            return sizes.get(index)
+        case Op(name=name, args=args):
+            values = [_evaluate(a, params, sizes, arguments) for a in args]
+            known = [v for v in values if v is not None]
+            return _apply(name, known, expr) if len(known) == len(values) else None
+        case _:
+            return None
+
+
+def _apply(name: str, v: list[int], expr: Expr) -> int:
+    match name:
+        case "add":
+            return v[0] + v[1]
+        case "sub":
+            return v[0] - v[1]
+        case "mul":
+            return v[0] * v[1]
+        case "floordiv" | "mod" if v[1] == 0:
+            raise ArgumentError(Diagnostic("the size of an index divides by 0", expr.span))
+        case "floordiv":
+            return v[0] // v[1]
+        case "mod":
+            return v[0] % v[1]
+        case "neg":
+            return -v[0]
+        case "min" | "max":
+            return min(v) if name == "min" else max(v)
+        case "pow":
+            return v[0] ** v[1]
+        case "shl" | "shr":
+            return v[0] << v[1] if name == "shl" else v[0] >> v[1]
+        case "clamp":
+            return min(max(v[0], v[1]), v[2])
+        case "abs":
+            return abs(v[0])
+        case _:
+            raise ArgumentError(Diagnostic(f"'{name}' cannot stand in the size of an index", expr.span))
+
+
+def _largest(
+    limit: Expr | None, params: Mapping[str, int | float | bool], sizes: Mapping[str, int],
+    arguments: Mapping[str, torch.Tensor],
+) -> int | None:  # fmt: skip
+    """The extent of an index that only a tensor limits: the largest it allows."""
+    if isinstance(limit, Read):
+        data = arguments[limit.tensor]
+        return int(data.max()) if data.numel() else 0
+    return _evaluate(limit, params, sizes, arguments)
+
+
+def evaluate_size(
+    expr: Expr | None, params: Mapping[str, int | float | bool], sizes: Mapping[str, int]
+) -> int | None:
+    """The value of a size expression, or None where it needs a size that is not known."""
+    return _evaluate(expr, params, sizes, {})
