@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from math import prod
 
 import torch
 from torch import Tensor
 
-from attn_dsl.ir.cascade import Axis, Cascade, Input, Output
+from attn_dsl.ir.cascade import Axis, Cascade, Input, Output, Statement
 from attn_dsl.reference.partial import Partial, Scope
 from attn_dsl.reference.statements import define, restrict
 
@@ -28,15 +29,25 @@ def evaluate(
     """
     tensors: dict[str, Partial] = {}
     scope = Scope(params, sizes, tensors, (), dtype, _device(arguments))
-    for declared in cascade.inputs:
-        tensors[declared.name] = Partial(_lifted(declared, arguments[declared.name], scope))
-    for declared in cascade.inputs:  # a limit may read an input that is declared later
-        tensors[declared.name] = restrict(tensors[declared.name], declared.dims, cascade, scope)
+    tensors.update(bind(cascade, arguments, scope))
+    for statements in definitions(cascade):
+        tensors[statements[0].target] = define(statements, cascade, scope)
+    return {output.name: lay_out(output, cascade, scope) for output in cascade.outputs}
+
+
+def bind(cascade: Cascade, arguments: Mapping[str, Tensor | int | float], scope: Scope) -> dict[str, Partial]:
+    """The inputs as partial tensors; ``scope`` gives the sizes and the dtype."""
+    tensors = {i.name: Partial(_lifted(i, arguments[i.name], scope)) for i in cascade.inputs}
+    scope = replace(scope, tensors=tensors)  # a limit may read an input that is declared later
+    return {i.name: restrict(tensors[i.name], i.dims, cascade, scope) for i in cascade.inputs}
+
+
+def definitions(cascade: Cascade) -> Iterator[tuple[Statement, ...]]:
+    """The statements of each computed tensor, where all that they read is defined."""
     last = {statement.target: statement for statement in cascade.statements}
     for statement in cascade.statements:
         if statement is last[statement.target]:
-            tensors[statement.target] = define(cascade.definitions(statement.target), cascade, scope)
-    return {o.name: _laid_out(o, _dims(o.name, cascade), scope) for o in cascade.outputs}
+            yield cascade.definitions(statement.target)
 
 
 def _device(arguments: Mapping[str, Tensor | int | float]) -> torch.device:
@@ -59,8 +70,9 @@ def _dims(tensor: str, cascade: Cascade) -> tuple[str, ...]:
     return cascade.definitions(tensor)[0].dims if declared is None else declared.dims
 
 
-def _laid_out(output: Output, dims: tuple[str, ...], scope: Scope) -> Tensor:
-    """The result with its axes in the declared order, composites merged."""
+def lay_out(output: Output, cascade: Cascade, scope: Scope) -> Tensor:
+    """The result with its axes in the declared order, composites merged; 0 where it does not exist."""
+    dims = _dims(output.name, cascade)
     members = [index for axis in output.axes for index in axis.indices]
     value = scope.tensors[output.name].filled(0).permute([dims.index(m) for m in members])
     return value.reshape([_extent(axis, scope) for axis in output.axes]).contiguous()

@@ -64,7 +64,7 @@ def evaluate_expression(expr: Expr, scope: Scope, live: Tensor | None = None) ->
             return _member(expr, scope)
         case Cast(dtype=dtype, value=value):
             operand = evaluate_expression(value, scope, live)
-            return Partial(_cast(operand.value, dtype, scope.dtype), operand.present)
+            return Partial(cast(operand.value, dtype, scope.dtype), operand.present)
         case Detach(value=value):
             operand = evaluate_expression(value, scope)
             return Partial(operand.value.detach(), operand.present)
@@ -159,7 +159,7 @@ def _member(expr: Member, scope: Scope) -> Partial:
     return Partial(found, element.present)
 
 
-def _cast(value: Tensor, dtype: str, real: torch.dtype) -> Tensor:
+def cast(value: Tensor, dtype: str, real: torch.dtype) -> Tensor:
     """Round to the dtype, then hold the result as every value of its kind is held."""
     rounded = value.to(_DTYPES[dtype])
     if rounded.is_floating_point():

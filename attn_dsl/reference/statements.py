@@ -30,10 +30,7 @@ def define(statements: Sequence[Statement], cascade: Cascade, scope: Scope) -> P
         guard = _conjunction(_limits(first.dims, cascade), first.where)
         result = rank(replace(first, where=guard), scope)
     else:
-        einsums = [s for s in statements if isinstance(s, Einsum)]
-        guards = [_conjunction(_limits(_space(s), cascade), s.where) for s in einsums]
-        guarded = [replace(s, where=g) for s, g in zip(einsums, guards, strict=True)]
-        result = _einsums(guarded, scope)
+        result = _einsums([limited(s, cascade) for s in statements if isinstance(s, Einsum)], scope)
     return restrict(result, first.dims, cascade, scope)
 
 
@@ -44,6 +41,11 @@ def restrict(tensor: Partial, dims: tuple[str, ...], cascade: Cascade, scope: Sc
         return tensor
     inside = evaluate_expression(limit, scope.over(dims)).certainly()
     return tensor.within(inside).expand(scope.extents(dims))
+
+
+def limited(statement: Einsum, cascade: Cascade) -> Einsum:
+    """The statement with the data-dependent extents of its indices in its guard."""
+    return replace(statement, where=_conjunction(_limits(space_of(statement), cascade), statement.where))
 
 
 def _limits(space: tuple[str, ...], cascade: Cascade) -> Expr | None:
@@ -62,7 +64,7 @@ def _conjunction(a: Expr | None, b: Expr | None) -> Expr | None:
     return Op("and", (a, b))
 
 
-def _space(statement: Einsum) -> tuple[str, ...]:
+def space_of(statement: Einsum) -> tuple[str, ...]:
     """The indices an element of the right-hand side has: those of the target's slots, then the reduced."""
     named = (name for key in statement.keys for name in index_names(key))
     return tuple(dict.fromkeys((*named, *statement.over)))
@@ -80,10 +82,10 @@ def _einsums(statements: Sequence[Einsum], scope: Scope) -> Partial:
 
 def _contribution(statement: Einsum, kind: Reduction, scope: Scope) -> Partial:
     if kind is Reduction.SUM and not statement.is_keyed:
-        contracted = contract(statement, scope.over(_space(statement)))
+        contracted = contract(statement, scope.over(space_of(statement)))
         if contracted is not None:
             return contracted
-    return _reduced(_element(statement, scope), statement, kind, scope)
+    return reduced(_element(statement, scope), statement, kind, scope)
 
 
 def _mean(statements: Sequence[Einsum], scope: Scope) -> Partial:
@@ -92,7 +94,7 @@ def _mean(statements: Sequence[Einsum], scope: Scope) -> Partial:
     ones = [Partial(torch.ones_like(e.value, dtype=torch.int64), e.present) for e in elements]
     total, count = (
         merge(
-            [_reduced(e, s, Reduction.SUM, scope) for e, s in zip(parts, statements, strict=True)],
+            [reduced(e, s, Reduction.SUM, scope) for e, s in zip(parts, statements, strict=True)],
             Reduction.SUM,
         )
         for parts in (elements, ones)
@@ -102,18 +104,19 @@ def _mean(statements: Sequence[Einsum], scope: Scope) -> Partial:
 
 def _element(statement: Einsum, scope: Scope) -> Partial:
     """The right-hand side over the statement's space."""
-    scope = scope.over(_space(statement))
+    scope = scope.over(space_of(statement))
     guard = None if statement.where is None else evaluate_expression(statement.where, scope).certainly()
     return evaluate_expression(statement.body, scope, guard).within(guard)
 
 
-def _reduced(element: Partial, statement: Einsum, kind: Reduction, scope: Scope) -> Partial:
-    space = _space(statement)
+def reduced(element: Partial, statement: Einsum, kind: Reduction, scope: Scope) -> Partial:
+    """Elements over the statement's space reduced to its target's dims. ``kind`` is not the mean."""
+    space = space_of(statement)
     if statement.is_keyed:
         return _keyed(element, statement, kind, scope.over(space))
     extents = [scope.sizes[n] if n in statement.over else 1 for n in space]
-    reduced = reduce_axes(element.expand(extents), [space.index(n) for n in statement.over], kind)
-    return reduced.expand(scope.extents(statement.dims))
+    result = reduce_axes(element.expand(extents), [space.index(n) for n in statement.over], kind)
+    return result.expand(scope.extents(statement.dims))
 
 
 def _keyed(element: Partial, statement: Einsum, kind: Reduction, scope: Scope) -> Partial:
