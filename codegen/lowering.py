@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from attn_dsl.analysis.integers import is_nonnegative, is_positive
-from attn_dsl.codegen.context import KernelContext, Scope
+from attn_dsl.codegen.context import KernelContext, Scope, Storage
 from attn_dsl.codegen.numbers import is_float, join_dtypes, result_dtype
 from attn_dsl.codegen.program import Extent, ParamValue, Pointer, Stride
 from attn_dsl.codegen.tiles import Node
@@ -225,13 +225,13 @@ class ExpressionLowering:
     def address(self, read: Read, scope: Scope) -> tuple[Node, Node | None]:
         """The offset of a read, in elements, and the mask of its lanes that are in bounds."""
         storage = self.context.storage[read.tensor]
-        slots = iter(zip(read.indices, self._slot_dims(read.tensor), strict=True))
+        slots = dict(zip(self._slot_dims(read.tensor), read.indices, strict=True))
         terms: list[Node] = []
         masks: dict[Node, None] = {}
         for position, axis in enumerate(storage.axes):
             place: Node | None = None
-            for _ in axis:
-                slot, dim = next(slots)
+            for dim in axis:
+                slot = slots[dim]
                 coordinate = self.lower(slot, scope)
                 masks |= dict.fromkeys(self._bounds(slot, dim, coordinate, scope))
                 if place is not None:
@@ -246,7 +246,7 @@ class ExpressionLowering:
             offset = self.operate("add", offset, term)
         return offset, self.all_of(list(masks))
 
-    def _term(self, tensor: str, storage, position: int, place: Node) -> Node:  # noqa: ANN001
+    def _term(self, tensor: str, storage: Storage, position: int, place: Node) -> Node:
         if position == len(storage.axes) - 1 and storage.contiguous:
             return place
         name = self.context.argument(

@@ -122,11 +122,11 @@ class RangeLowering:
         return exists
 
     def _reduce(self, operator: str, node: Node) -> Node:
-        if not node.axes:
-            return node
-        return self.context.builder.node(
-            "reduce", node, axes=(), dtype=node.dtype, attributes=(operator, node.axes.index(node.axes[0]))
-        )
+        while node.axes:
+            node = self.context.builder.node(
+                "reduce", node, axes=node.axes[1:], dtype=node.dtype, attributes=(operator, 0)
+            )
+        return node
 
     def disjoint(self, ranges: list[TileRange]) -> list[TileRange]:
         """The same tiles, each once, in ascending order."""

@@ -24,7 +24,7 @@ from attn_dsl.codegen.ranges import RangeLowering, TileRange
 from attn_dsl.codegen.tiles import Assign, Block, Loop, Node, State, Store
 from attn_dsl.ir.cascade import Einsum, Reduction
 from attn_dsl.ir.expr import Expr, IndexVar, Op, Read
-from attn_dsl.ir.walk import walk
+from attn_dsl.ir.walk import index_names, walk
 
 
 @dataclass(slots=True)
@@ -109,6 +109,8 @@ class StreamKernel:
         for index in tiles.whole:
             lane = self.builder.node("arange", dtype="i32", axes=(index,), attributes=(index,))
             self._coordinate(index, lane)
+            last = self.expressions.operate("sub", self.expressions.size(index), self.builder.const(1))
+            self.scope.endpoints |= {f"lo:{index}": self.builder.const(0), f"hi:{index}": last}
 
     def _coordinate(self, index: str, node: Node) -> None:
         node.name = index
@@ -359,7 +361,9 @@ class StreamKernel:
         kind = "every element counts" if not masked else "masked"
         loop = Loop(counter, total, prepare, self.expressions.all_of(conditions), body, kind)
         self.body.items.append(loop)
+        self.builder.redirect(prepare, body)
         self._update(phase, targets, passes, scope, guards if masked else {}, body, masked_flags=flagged)
+        self.builder.redirect()
         self._segment()
 
     def _stream_coordinates(self, scope: Scope, starts: list[Node]) -> None:
@@ -522,17 +526,29 @@ class StreamKernel:
             guard = guards[id(part)]
             plan = self._plan(guard, phase.stream)
             if plan.closed_form:
-                self._join_presence(part.target, self.ranges.non_empty(plan, phase.stream, self.scope))
+                some = self.ranges.non_empty(plan, phase.stream, self.scope)
+                self._join_presence(part.target, self._any_of_reduced(some, part, self.scope))
                 continue
             if guard in known and known[guard] not in self.flags:
                 continue
             if part.target not in self.flags:
-                state = State(f"{part.target}_present", (self.context.row_axis,), "bool", "0")
+                names = index_names(guard)
+                kept = tuple(d for d in part.dims if d in self.context.tiles.whole and d in names)
+                axes = self.builder.ordered((self.context.row_axis, *kept))
+                state = State(f"{part.target}_present", axes, "bool", "0")
                 self.flags[part.target] = state
                 self.body.states.append(state)
             flagged[part.target] = guard
             known[guard] = part.target
         return flagged
+
+    def _any_of_reduced(self, node: Node, part: Einsum, scope: Scope) -> Node:
+        """Presence along whole indices that the statement reduces, or that its target does not have."""
+        for axis in [a for a in node.axes if a in self.context.tiles.whole and a not in part.dims]:
+            inside = self.expressions.all_of([node, *self.expressions.lane_bounds(axis, scope)])
+            assert inside is not None
+            node = self.contraction.reduce_tile("or", inside, (axis,))
+        return node
 
     def _flag_updates(self, flagged: dict[str, Expr], scope: Scope, axis: tuple[str, ...]) -> list[Assign]:
         updates: list[Assign] = []
@@ -541,6 +557,7 @@ class StreamKernel:
             inside = self.expressions.all_of([self.expressions.lower(guard, scope), *bounds])
             assert inside is not None
             some = self.contraction.reduce_tile("or", inside, tuple(a for a in axis if a in inside.axes))
+            some = self._any_of_reduced(some, self.context.definition(target)[0], scope)
             state = self.flags[target]
             before = self._state_node(state, scope.block)
             updates.append(Assign(state, self.expressions.operate("or", before, some)))

@@ -90,6 +90,7 @@ class TileBuilder:
     def __init__(self, axis_order: tuple[str, ...]) -> None:
         self.axis_order = axis_order
         self.root = Block(0)
+        self.redirected: tuple[Block, Block] | None = None
 
     def node(
         self,
@@ -107,11 +108,18 @@ class TileBuilder:
         shape = self.union(*operands) if axes is None else self.ordered(axes)
         key = (operation, tuple(id(o) for o in operands), shape, dtype, attributes)
         found = place.known.get(key)
+        if found is None and self.redirected is not None and place is self.redirected[0]:
+            place = self.redirected[1]
+            found = place.known.get(key)
         if found is None:
             found = Node(operation, operands, shape, dtype, attributes, place)
             place.known[key] = found
             place.items.append(found)
         return found
+
+    def redirect(self, source: Block | None = None, target: Block | None = None) -> None:
+        """Put further nodes of one block into another: the work of a loop under its condition."""
+        self.redirected = None if source is None or target is None else (source, target)
 
     def union(self, *nodes: Node) -> tuple[str, ...]:
         """The axes of a pointwise operation on the nodes."""
