@@ -40,12 +40,12 @@ def _list(as_json: bool) -> None:
 
     entries = cache.entries()
     if as_json:
-        data = [{"key": e.key, "name": e.name, "bytes": e.size} for e in entries]
+        data = [{"key": key, "bytes": size} for key, size in entries]
         say_json({"path": str(cache.directory()), "entries": data})
         return
-    for entry in entries:
-        say(f"{entry.key[:16]}  {entry.size / 1024:8.0f} KiB  {entry.name}")
-    total = sum(entry.size for entry in entries) / 1024
+    for key, size in entries:
+        say(f"{key}  {size / 1024:8.0f} KiB")
+    total = sum(size for _, size in entries) / 1024
     say(f"{_entries(len(entries))}, {total:.0f} KiB in {cache.directory()}", style="bold")
 
 

@@ -7,9 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from attn_dsl.errors import Diagnostic, NotLoweredError
-from attn_dsl.ir.cascade import Cascade, Index
-from attn_dsl.ir.expr import Expr, SizeOf
-from attn_dsl.ir.walk import walk
+from attn_dsl.ir.cascade import Cascade
 
 if TYPE_CHECKING:
     from attn_dsl.codegen.program import Program
@@ -42,29 +40,27 @@ def example_program(
     from attn_dsl.codegen.specialisation import Specialisation
 
     values = example_params(cascade, params)
-    whole = {name: _extent(cascade.index(name), values, sizes or {}) for name in whole_indices(cascade)}
+    whole = _whole_sizes(cascade, values, whole_indices(cascade), sizes or {})
     specialisation = Specialisation(
         params=tuple(values.items()),
         dtypes=tuple((i.name, i.dtype or dtype) for i in cascade.inputs),
-        sizes=tuple(whole.items()),
+        sizes=whole,
         architecture=architecture,
     )
     return generate(cascade, specialisation)
 
 
-def _extent(index: Index, params: Mapping[str, int | float | bool], sizes: Mapping[str, int]) -> int:
-    """The size given or declared, else an example."""
-    if index.name in sizes:
-        return sizes[index.name]
-    if index.size is None:
-        return FEATURES
-    from attn_dsl.cli.random_inputs import declared_size
+def _whole_sizes(
+    cascade: Cascade,
+    params: Mapping[str, int | float | bool],
+    whole: tuple[str, ...],
+    given: Mapping[str, int],
+) -> tuple[tuple[str, int], ...]:
+    if all(cascade.index(name).size is None for name in whole):  # the run time's module brings torch: seconds
+        return tuple((name, given.get(name, FEATURES)) for name in whole)
+    from attn_dsl.runtime.typical import typical_sizes
 
-    return declared_size(index.size, params, {n: sizes.get(n, FEATURES) for n in _sizes_in(index.size)})
-
-
-def _sizes_in(expr: Expr) -> set[str]:
-    return {node.index for node in walk(expr) if isinstance(node, SizeOf)}
+    return typical_sizes(cascade, params, whole, given)
 
 
 def obstacle(cascade: Cascade) -> tuple[Diagnostic, ...] | None:

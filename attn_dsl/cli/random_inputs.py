@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from attn_dsl.ir.cascade import Cascade, Input
-from attn_dsl.ir.expr import Expr
 
 if TYPE_CHECKING:
     import torch
@@ -19,6 +18,8 @@ def example_sizes(
 ) -> dict[str, int]:
     """A size for every index: given, declared, or by its place in the widest input: 64 innermost, 128 (over
     all the members of a composite) next to it, 2 further out."""
+    from attn_dsl.runtime.sizes import evaluate_size
+
     sizes = dict(given)
     declared = {i.name for i in cascade.indices if i.size is not None}
     for tensor in sorted(cascade.inputs, key=lambda t: -len(t.axes)):
@@ -27,20 +28,10 @@ def example_sizes(
             for name in members:
                 sizes.setdefault(name, _by_place(len(tensor.axes), place, len(members)))
     for index in cascade.indices:
-        if index.size is not None:
-            sizes[index.name] = declared_size(index.size, params, sizes)
+        declared_size = evaluate_size(index.size, params, sizes)
+        if declared_size is not None:
+            sizes[index.name] = declared_size
     return sizes
-
-
-def declared_size(size: Expr, params: Mapping[str, int | float | bool], sizes: Mapping[str, int]) -> int:
-    """What ``index r < size`` makes of given params and sizes."""
-    import torch
-
-    from attn_dsl.reference.expressions import evaluate_expression
-    from attn_dsl.reference.partial import Scope
-
-    scope = Scope(params, sizes, {}, (), torch.float64, torch.device("cpu"))
-    return int(evaluate_expression(size, scope).value)
 
 
 def _by_place(rank: int, place: int, members: int) -> int:
