@@ -2,7 +2,13 @@
 
     attention = attn_dsl.compile("sliding_window.attn", window=512)
     out = attention(q, k, v)
+
+``compile`` and ``Attention`` bring torch and are imported when first used, so that ``attn check`` is quick.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from attn_dsl.codegen.schedule import Schedule
 from attn_dsl.errors import (
@@ -14,10 +20,30 @@ from attn_dsl.errors import (
     NotLoweredError,
     TargetError,
 )
-from attn_dsl.runtime.attention import Attention, compile  # noqa: A004
 from attn_dsl.version import __version__
 
+if TYPE_CHECKING:
+    from attn_dsl.runtime.attention import Attention, compile
+
+
+def __getattr__(name: str) -> Any:
+    if name not in ("Attention", "compile"):
+        raise AttributeError(f"module 'attn_dsl' has no attribute '{name}'")
+    from attn_dsl.runtime import attention
+
+    return getattr(attention, name)
+
+
 __all__ = [
-    "ArgumentError", "AttnError", "Attention", "CacheError", "Diagnostic", "LanguageError", "NotLoweredError",
-    "Schedule", "TargetError", "__version__", "compile",
-]  # fmt: skip
+    "ArgumentError",
+    "Attention",
+    "AttnError",
+    "CacheError",
+    "Diagnostic",
+    "LanguageError",
+    "NotLoweredError",
+    "Schedule",
+    "TargetError",
+    "__version__",
+    "compile",
+]

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
+from attn_dsl.runtime import bfloat16
+
 _LOCK = threading.RLock()
 
 
@@ -33,8 +35,10 @@ def _replacements() -> list[tuple[Any, str, Any, Any]]:
                 found.append((module, name, value, interpreted))
     for method, value in list(vars(core.tensor).items()):
         if isinstance(value, JITFunction):
-            found.append((core.tensor, method, value, made.setdefault(id(value), InterpretedFunction(value.fn))))
-    return found
+            found.append(
+                (core.tensor, method, value, made.setdefault(id(value), InterpretedFunction(value.fn)))
+            )
+    return found + bfloat16.operations()
 
 
 @contextmanager
