@@ -6,8 +6,10 @@ Reductions, by the same analysis as ``measured``. A sum of n terms loses, beside
 
 The √n is that of independent roundings (Higham and Mary, "A new approach to probabilistic rounding error
 analysis", 2019). The k-th partial sum, at most Σ magnitude · k / n for terms of one sign and size, is rounded with
-standard deviation u / √3; together that is √n u Σ magnitude / 3, of which the bound is six times. Then, a product that feeds a sum is taken of operands rounded to the inputs' type, as the design says: P V loses another
-2^-8 Σ P |V| in bf16, and Q K, whose operands are inputs already, nothing.
+standard deviation u / √3; together that is √n u Σ magnitude / 3, of which the bound is six times.
+
+A product that feeds a sum is taken of operands rounded to the inputs' type, as the design says: P V loses another
+2^-8 Σ P |V| in bf16; Q K, whose operands are inputs already, nothing.
 """
 
 from __future__ import annotations

@@ -1,0 +1,133 @@
+"""Hypothesis strategies for the arguments of a cascade."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import partial
+from math import prod
+
+import torch
+from hypothesis import strategies as st
+from torch import Tensor
+
+from attn_dsl.ir.cascade import Cascade, Input
+from attn_dsl.runtime.sizes import DTYPES, NAMES
+from attn_dsl.testing.layouts import Layout, laid_out
+from attn_dsl.testing.sizes import index_sizes
+from attn_dsl.testing.usage import IntegerRange, integer_range
+
+
+class Values(Enum):
+    """What the reals of a tensor look like. ``HUGE``: products of a hundred and more, where a softmax without
+    its maximum overflows."""
+
+    NORMAL = "normal"
+    HUGE = "huge"
+    TINY = "tiny"
+    CONSTANT = "constant"
+    SPECIAL = "with NaN and infinities"
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """The arguments of a call, and how they came about. ``sizes``: as drawn, before a call solves them."""
+
+    arguments: dict[str, Tensor]
+    sizes: dict[str, int]
+    layouts: dict[str, Layout]
+    values: dict[str, Values] = field(default_factory=dict[str, Values])
+
+    def __str__(self) -> str:
+        sizes = " ".join(f"{n}={size}" for n, size in self.sizes.items() if not n.startswith("_"))
+        lines = [f"sizes     {sizes}"]
+        for name, tensor in self.arguments.items():
+            words = [str(list(tensor.shape)), NAMES[tensor.dtype], self.layouts[name].value]
+            if self.layouts[name] is not Layout.CONTIGUOUS:
+                words.append(f"strides {list(tensor.stride())}")
+            if self.values.get(name, Values.NORMAL) is not Values.NORMAL:
+                words.append(self.values[name].value)
+            lines.append(f"{name:<9} {', '.join(words)}")
+        return "\n".join(lines)
+
+
+@st.composite
+def examples(
+    draw: st.DrawFn,
+    cascade: Cascade,
+    params: Mapping[str, int | float | bool],
+    dtypes: Sequence[str] = ("f32", "bf16", "f16"),
+    *,
+    longest: int = 130,
+    widest: int = 192,
+    work: int = 1 << 22,
+    specials: bool = False,
+    device: str = "cpu",
+) -> Example:
+    """Arguments that fit the cascade: sizes, dtypes, layouts, values. ``specials`` lets NaN and infinities in."""
+    sizes = draw(index_sizes(cascade, params, longest, widest, work))
+    common = draw(st.sampled_from(dtypes))
+    mixed = common != "f64" and draw(st.integers(0, 7)) == 7
+    others = [d for d in dtypes if d != "f64"]
+    result = Example({}, sizes, {})
+    for declared in cascade.inputs:
+        dtype = declared.dtype or (draw(st.sampled_from(others)) if mixed else common)
+        shape = tuple(prod(sizes[i] for i in axis.indices) for axis in declared.axes)
+        tensor, layout = _tensor(draw, declared, dtype, shape, cascade, result, specials)
+        result.arguments[declared.name], result.layouts[declared.name] = tensor.to(device), layout
+    return result
+
+
+def _tensor(
+    draw: st.DrawFn,
+    declared: Input,
+    dtype: str,
+    shape: tuple[int, ...],
+    cascade: Cascade,
+    example: Example,
+    specials: bool,
+) -> tuple[Tensor, Layout]:
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 2**31 - 1)))
+    kind = DTYPES[dtype]
+    if kind.is_floating_point:
+        values = draw(st.sampled_from([v for v in _FREQUENT if specials or v is not Values.SPECIAL]))
+        example.values[declared.name] = values
+        fill = partial(_reals, values=values, dtype=kind, generator=generator)
+        return draw(laid_out(shape, fill, list(Layout)))
+    if dtype == "bool":
+        return draw(laid_out(shape, partial(_truths, generator=generator), list(Layout)))
+    bounds = integer_range(declared, cascade, example.sizes)
+    if bounds.bounded and draw(st.integers(0, 3)) == 3:
+        bounds = IntegerRange(bounds.low - 2, bounds.high + 2)
+    rising = draw(st.booleans())
+    fill = partial(_integers, bounds=bounds, rising=rising, dtype=kind, generator=generator)
+    return draw(laid_out(shape, fill, list(Layout)))
+
+
+_FREQUENT = [*[Values.NORMAL] * 5, Values.HUGE, Values.TINY, Values.CONSTANT, Values.SPECIAL]
+_SCALE = {Values.HUGE: 30.0, Values.TINY: 1e-3}
+
+
+def _reals(shape: Sequence[int], values: Values, dtype: torch.dtype, generator: torch.Generator) -> Tensor:
+    x = torch.randn(*shape, generator=generator, dtype=torch.float32) * _SCALE.get(values, 1.0)
+    if values is Values.CONSTANT:
+        x = torch.full_like(x, 0.5)
+    if values is Values.SPECIAL:
+        dice = torch.rand(*shape, generator=generator)
+        for place, special in enumerate((torch.nan, torch.inf, -torch.inf)):
+            x = torch.where((dice * 100).long() == place, torch.tensor(special), x)
+    return x.to(dtype)
+
+
+def _truths(shape: Sequence[int], generator: torch.Generator) -> Tensor:
+    return torch.rand(*shape, generator=generator) < 0.6
+
+
+def _integers(
+    shape: Sequence[int], bounds: IntegerRange, rising: bool, dtype: torch.dtype, generator: torch.Generator
+) -> Tensor:
+    limits = torch.iinfo(dtype)
+    low, high = max(bounds.low, limits.min), min(bounds.high, limits.max)
+    x = torch.randint(low, high + 1, tuple(shape), generator=generator)
+    return (x.sort(-1).values if rising and len(shape) else x).to(dtype)
