@@ -244,7 +244,8 @@ class TermResolver:
         operator = OPERATORS[name]
         most = operator.max_args
         if len(args) < operator.min_args or (most is not None and len(args) > most):
-            wanted = f"{operator.min_args}" if most == operator.min_args else f"{operator.min_args} or more"
+            more = "" if most == operator.min_args else " or more" if most is None else f" to {most}"
+            wanted = f"{operator.min_args}{more}"
             raise Problem(f"'{name}' takes {wanted} arguments, {len(args)} given", span)
         return Op(name, args, span)
 
