@@ -72,7 +72,9 @@ def bind(cascade: Cascade, params: Mapping[str, int | float | bool], sizes: Mapp
         return replace(item, body=body, where=where, count=count)
 
     return replace(
-        cascade, indices=tuple(map(index, cascade.indices)), statements=tuple(map(statement, cascade.statements))
+        cascade,
+        indices=tuple(map(index, cascade.indices)),
+        statements=tuple(map(statement, cascade.statements)),
     )
 
 
@@ -93,9 +95,7 @@ def means_as_sums(cascade: Cascade) -> Cascade:
             statements.append(replace(part, target=total, reduce=Reduction.SUM))
             exists = guard(part, cascade)
             where = None if exists == TRUE else exists
-            statements.append(
-                replace(part, target=count, reduce=Reduction.SUM, body=Const(1.0), where=where)
-            )
+            statements.append(replace(part, target=count, reduce=Reduction.SUM, body=Const(1.0), where=where))
         keys = tuple(IndexVar(d) for d in item.dims)
         body = Op("div", (Read(total, keys), Read(count, keys)))
         statements.append(Einsum(item.target, item.dims, keys, None, (), body, None, item.span))

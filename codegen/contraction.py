@@ -219,7 +219,9 @@ class ContractionLowering:
         if others or not guard_fits or not complete or row not in a.axes or dtype == "f64":
             return self._elementwise(inner, outer, guard, axes, scope, accumulator, lanes)
         if guard is not None:
-            a = self.expressions.where(guard, self.expressions.real(a), self.builder.const(0.0, self.context.real))
+            a = self.expressions.where(
+                guard, self.expressions.real(a), self.builder.const(0.0, self.context.real)
+            )
             if any(axis in scope.stream or axis == "_".join(scope.stream) for axis in axes):
                 b = self._finite_where_used(guard, b, axes)
         a, b = self._inside(a, axes, "0", scope), self._inside(b, axes, "0", scope)

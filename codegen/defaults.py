@@ -20,7 +20,9 @@ def padded_extent(size: int, alone: bool) -> int:
     return max(next_power_of_two(size), 16 if alone else 1)
 
 
-def default_schedule(schedule: Schedule, architecture: str, dtype: str, features: int, cubic: bool) -> Schedule:
+def default_schedule(
+    schedule: Schedule, architecture: str, dtype: str, features: int, cubic: bool
+) -> Schedule:
     """Fill in what the user left open. ``features``: lanes of the widest operand; ``cubic``: a score has no
     matrix product, so a tile of rows x stream x features is held at once."""
     width = _WIDTH.get(dtype, 2)
@@ -29,7 +31,7 @@ def default_schedule(schedule: Schedule, architecture: str, dtype: str, features
     elif cubic:
         row, stream, warps, stages = 16, 16, 4, 2
     elif features * width <= 128 * 2:
-        row, stream, warps, stages = (128 if features * width <= 128 else 64), 64, 4, 3
+        row, stream, warps, stages = (128, 64, 8, 3) if features * width <= 128 else (64, 64, 4, 2)
     elif features * width <= 256 * 2:
         row, stream, warps, stages = 64, 32, 4, 2
     else:

@@ -82,7 +82,9 @@ class _Generation:
         buffers = self._buffers()
         storage = self._storage(buffers)
         kernels = [self._kernel(plan, at, storage) for at, plan in enumerate(self.plans)]
-        source = emit_module(self.cascade, self.spec, [text for _, text in kernels], self.spec.matmul_precision)
+        source = emit_module(
+            self.cascade, self.spec, [text for _, text in kernels], self.spec.matmul_precision
+        )
         return Program(source, tuple(k for k, _ in kernels), tuple(buffers), self._contiguous(storage))
 
     def _buffers(self) -> list[Buffer]:
@@ -163,7 +165,12 @@ class _Generation:
         text = KernelText(name, body, lengths, tuple(context.arguments.values()), constants)
         grid = (*(GridFactor((i,), n) for i, n in tiles.rows), *(GridFactor((p,)) for p in plan.programs))
         kernel = Kernel(
-            name, tuple(context.arguments.values()), constants, grid, schedule.num_warps or 4, schedule.num_stages or 1
+            name,
+            tuple(context.arguments.values()),
+            constants,
+            grid,
+            schedule.num_warps or 4,
+            schedule.num_stages or 1,
         )
         return kernel, text
 
@@ -209,4 +216,3 @@ class _Generation:
 
 def _index_set(read: Read) -> set[str]:
     return {n for slot in read.indices for n in index_names(slot)}
-

@@ -154,7 +154,7 @@ class ExpressionLowering:
         if not 1 <= exponent <= 16:
             return None
         result: Node | None = None
-        square = base if not base.dtype == "bool" else self.cast(base, "i32")
+        square = base if base.dtype != "bool" else self.cast(base, "i32")
         while exponent:
             if exponent & 1:
                 result = square if result is None else self.operate("mul", result, square)
@@ -192,7 +192,8 @@ class ExpressionLowering:
         plain = node.operation in ("const", "argument", "state", "load", "coordinate")
         if own and node.name is None and not plain:
             node.name = read.tensor
-            node.comment = "\n".join(self.context.comment(p) for p in self.context.flow.by_target[read.tensor])  # type: ignore[arg-type]
+            written = self.context.flow.by_target[read.tensor]
+            node.comment = "\n".join(self.context.comment(p) for p in written if isinstance(p, Einsum))
 
     def _in_memory(self, tensor: str) -> bool:
         return self.context.cascade.input(tensor) is not None or tensor in self.context.plan.available

@@ -109,9 +109,7 @@ def _at_own_place(flow: Dependence, read: Read) -> bool:
     return read.indices == tuple(IndexVar(d) for d in flow.dims(read.tensor))
 
 
-def _earliest(
-    flow: Dependence, roles: Roles, home: dict[str, int], tensor: str, drafts: list[_Draft]
-) -> int:
+def _earliest(flow: Dependence, roles: Roles, home: dict[str, int], tensor: str, drafts: list[_Draft]) -> int:
     """The first kernel at which everything the tensor reads from other kernels is there."""
     first = 0
     kept = _kept(flow, roles, tensor)
@@ -185,9 +183,7 @@ def _all_reads(flow: Dependence, roles: Roles, tensor: str) -> set[str]:
     found = {r.tensor for r in _reads_of(flow, roles, tensor)}
     for part in flow.by_target[tensor]:
         found |= {
-            n.tensor.removeprefix("present:")
-            for n in walk(guard(part, flow.cascade))
-            if isinstance(n, Read)
+            n.tensor.removeprefix("present:") for n in walk(guard(part, flow.cascade)) if isinstance(n, Read)
         }
     return found
 

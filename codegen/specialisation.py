@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from attn_dsl.codegen.schedule import Schedule
 
@@ -18,5 +18,5 @@ class Specialisation:
     dtypes: tuple[tuple[str, str], ...]
     sizes: tuple[tuple[str, int], ...]
     architecture: str
-    schedule: Schedule = Schedule()
+    schedule: Schedule = field(default_factory=Schedule)
     matmul_precision: str = "ieee"

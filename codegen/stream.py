@@ -8,11 +8,12 @@ in a loop without masks; the rest follow, masked.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from attn_dsl.analysis.folding import NEW, OLD
 from attn_dsl.analysis.interval import interval_test
-from attn_dsl.analysis.iteration import IterationPlan, plan_iteration
+from attn_dsl.analysis.iteration import IterationPlan, Term, plan_iteration
 from attn_dsl.analysis.passes import Fold, PassAnalysis, analyse_passes
 from attn_dsl.analysis.presence import PRESENT, conjunction, conjuncts, disjunction, presence
 from attn_dsl.codegen.context import TRUE, KernelContext, Scope, accumulator_dtype
@@ -92,10 +93,14 @@ class StreamKernel:
             outermost = position == len(tiles.rows) - 1 and not plan.programs
             at = rest if outermost else self.expressions.divide("mod", rest, count)
             rest = rest if outermost else self.expressions.divide("floordiv", rest, count)
-            lane = lanes if below == 1 else self.expressions.divide("floordiv", lanes, self.builder.const(below))
+            lane = (
+                lanes if below == 1 else self.expressions.divide("floordiv", lanes, self.builder.const(below))
+            )
             if position < len(tiles.rows) - 1:
                 lane = self.expressions.divide("mod", lane, self.builder.const(tile))
-            start = self.expressions.operate("mul", at, self.builder.node("block", dtype="i32", attributes=(index,)))
+            start = self.expressions.operate(
+                "mul", at, self.builder.node("block", dtype="i32", attributes=(index,))
+            )
             start.name = start.name or f"start_{index}"
             self._endpoints(self.scope, index, start, tile)
             self._coordinate(index, self.expressions.operate("add", start, lane))
@@ -103,7 +108,9 @@ class StreamKernel:
         for position, index in enumerate(reversed(plan.programs)):
             outermost = position == len(plan.programs) - 1
             value = rest if outermost else self.expressions.divide("mod", rest, self.expressions.size(index))
-            rest = rest if outermost else self.expressions.divide("floordiv", rest, self.expressions.size(index))
+            rest = (
+                rest if outermost else self.expressions.divide("floordiv", rest, self.expressions.size(index))
+            )
             self._coordinate(index, value)
             self.scope.endpoints |= {f"lo:{index}": value, f"hi:{index}": value}
         for index in tiles.whole:
@@ -169,7 +176,10 @@ class StreamKernel:
                 seen.add(node.tensor)
                 if node.tensor.startswith(PRESENT):
                     wanted.add(node.tensor.removeprefix(PRESENT))
-                elif node.tensor in self.context.flow.by_target and node.tensor not in self.context.plan.available:
+                elif (
+                    node.tensor in self.context.flow.by_target
+                    and node.tensor not in self.context.plan.available
+                ):
                     parts = self.context.definition(node.tensor)
                     exprs += [e for p in parts for e in (p.body, p.where or TRUE)]
         return wanted & set(self.context.plan.targets)
@@ -229,7 +239,9 @@ class StreamKernel:
         self.scope = Scope(block, self.scope.coordinates, running, present, self.scope.endpoints)
 
     def _state_node(self, state: State, block: Block) -> Node:
-        return self.builder.node("state", axes=state.axes, dtype=state.dtype, attributes=(state.name,), block=block)
+        return self.builder.node(
+            "state", axes=state.axes, dtype=state.dtype, attributes=(state.name,), block=block
+        )
 
     def _run(self, phase: _Phase, targets: list[str], passes: PassAnalysis, wanted: set[str]) -> None:
         self._segment()
@@ -271,8 +283,8 @@ class StreamKernel:
             return
         self._box_loops(phase, targets, passes, plan, guards, flagged, full=full)
 
-    def _closed(self, term: object) -> bool:
-        return not term.residual  # type: ignore[attr-defined]
+    def _closed(self, term: Term) -> bool:
+        return not term.residual
 
     def _box_loops(
         self, phase: _Phase, targets: list[str], passes: PassAnalysis, plan: IterationPlan,
@@ -339,14 +351,30 @@ class StreamKernel:
             before = lengths[0]
             for (first, _), length in zip(pieces[1:], lengths[1:], strict=True):
                 beyond = self.expressions.operate("ge", counter, before)
-                moved = self.expressions.operate("add", first, self.expressions.operate("sub", counter, before))
+                moved = self.expressions.operate(
+                    "add", first, self.expressions.operate("sub", counter, before)
+                )
                 tile = self.expressions.where(beyond, moved, tile)
                 before = self.expressions.operate("add", before, length)
             return [tile], []
 
         self._emit_loop(phase, targets, passes, total, place, test, guards, flagged, masked=masked)
 
-    def _emit_loop(self, phase, targets, passes, total, place, test, guards, flagged, *, masked) -> None:  # noqa: ANN001
+    def _emit_loop(
+        self,
+        phase: _Phase,
+        targets: list[str],
+        passes: PassAnalysis,
+        total: Node,
+        place: Callable[[Node], tuple[list[Node], list[Node]]],
+        test: Expr | None,
+        guards: dict[int, Expr],
+        flagged: dict[str, Expr],
+        *,
+        masked: bool,
+    ) -> None:
+        """A loop over tiles; ``place`` gives, from its counter, the tile of each stream index and what must
+        hold for the tile to be visited."""
         self.order += 4
         prepare, body = Block(self.order), Block(self.order + 1)
         counter = self.builder.node("counter", dtype="i32", block=prepare, attributes=(self.order,))
@@ -372,10 +400,14 @@ class StreamKernel:
         lanes = self.builder.node("arange", dtype="i32", axes=(axis,), attributes=scope.stream)
         below = 1
         for index, at in reversed(list(zip(scope.stream, starts, strict=True))):
-            lane = lanes if below == 1 else self.expressions.divide("floordiv", lanes, self.builder.const(below))
+            lane = (
+                lanes if below == 1 else self.expressions.divide("floordiv", lanes, self.builder.const(below))
+            )
             if index != scope.stream[0]:
                 lane = self.expressions.divide("mod", lane, self.builder.const(tiles[index]))
-            start = self.expressions.operate("mul", at, self.builder.node("block", dtype="i32", attributes=(index,)))
+            start = self.expressions.operate(
+                "mul", at, self.builder.node("block", dtype="i32", attributes=(index,))
+            )
             start.name = start.name or f"start_{index}"
             coordinate = self.expressions.operate("add", start, lane)
             coordinate.name = index
@@ -399,7 +431,9 @@ class StreamKernel:
                 lanes = self.expressions.cast(value, "i64" if value.dtype == "i64" else "i32")
                 if exists is not None:
                     lanes = self.expressions.where(exists, lanes, self.builder.const(never, lanes.dtype))
-                scope.endpoints[f"{side}:{extremum.name}"] = self.contraction.reduce_tile(operator, lanes, lanes.axes)
+                scope.endpoints[f"{side}:{extremum.name}"] = self.contraction.reduce_tile(
+                    operator, lanes, lanes.axes
+                )
         return [self.expressions.lower(test.possible, scope)]
 
     # updating states
@@ -449,7 +483,11 @@ class StreamKernel:
             lanes *= self.context.tiles.streams[index]
         accumulator = base if part.reduce is Reduction.SUM else None
         value = self.contraction.reduce(part.reduce, part.body, node, axes, scope, accumulator, lanes)
-        return value if self._accumulated(value, base, part) else self.contraction.combine(part.reduce, base, value)
+        return (
+            value
+            if self._accumulated(value, base, part)
+            else self.contraction.combine(part.reduce, base, value)
+        )
 
     def _accumulated(self, value: Node, base: Node, part: Einsum) -> bool:
         """Whether the sum has already been added to its accumulator."""
@@ -471,7 +509,13 @@ class StreamKernel:
 
     def _correction(self, fold: Fold, old: dict[str, Node], new: dict[str, Node], scope: Scope) -> Node:
         inner = Scope(
-            scope.block, scope.coordinates, dict(scope.running), scope.present, scope.endpoints, scope.masked, scope.stream
+            scope.block,
+            scope.coordinates,
+            dict(scope.running),
+            scope.present,
+            scope.endpoints,
+            scope.masked,
+            scope.stream,
         )
         inner.running |= {OLD + t: old[t] for t in fold.on} | {NEW + t: new[t] for t in fold.on}
         node = self.expressions.lower(fold.correction, inner)
@@ -509,7 +553,9 @@ class StreamKernel:
         for part in phase.parts:
             if part.target in wanted:
                 guard = self._guard(part)
-                some = self.builder.const(True) if guard == TRUE else self.expressions.lower(guard, self.scope)
+                some = (
+                    self.builder.const(True) if guard == TRUE else self.expressions.lower(guard, self.scope)
+                )
                 self._join_presence(part.target, some)
 
     def _join_presence(self, target: str, some: Node) -> None:
@@ -576,7 +622,9 @@ class StreamKernel:
             self._segment()
             plan = self._plan(TRUE, stream)
             boxes = [
-                self.ranges.tile_range(plan.terms[0], s, self.context.tiles.streams[s], self.scope, full=False)
+                self.ranges.tile_range(
+                    plan.terms[0], s, self.context.tiles.streams[s], self.scope, full=False
+                )
                 for s in stream
             ]
             self._pair_store(name, stream, boxes)
@@ -591,7 +639,9 @@ class StreamKernel:
         counter = self.builder.node("counter", dtype="i32", block=prepare, attributes=(self.order,))
         rest, at = counter, list[Node]()
         for count, box in zip(reversed(counts), reversed(boxes), strict=True):
-            at.insert(0, self.expressions.operate("add", box.first, self.expressions.divide("mod", rest, count)))
+            at.insert(
+                0, self.expressions.operate("add", box.first, self.expressions.divide("mod", rest, count))
+            )
             rest = self.expressions.divide("floordiv", rest, count)
         scope = self.scope.inner(prepare, {}, stream)
         self._stream_coordinates(scope, at)
@@ -615,7 +665,9 @@ class StreamKernel:
         self._write(name, read, stored, scope)
         flag = PRESENT + name
         if flag in context.storage:
-            exists_node = self.builder.const(True) if exists == TRUE else self.expressions.lower(exists, scope)
+            exists_node = (
+                self.builder.const(True) if exists == TRUE else self.expressions.lower(exists, scope)
+            )
             self._write(flag, Read(flag, read.indices), self.expressions.cast(exists_node, "i8"), scope)
 
     def _write(self, name: str, read: Read, value: Node, scope: Scope) -> None:
@@ -628,4 +680,3 @@ class StreamKernel:
 def _operands(node: Node) -> tuple[Node, ...]:
     """What a sum was added to: the direct operands of an addition or of a dot."""
     return node.operands if node.operation in ("add", "dot") else ()
-

@@ -129,7 +129,7 @@ class TileBuilder:
         """Axes in the kernel's canonical order: rows, stream, features."""
         return tuple(a for a in self.axis_order if a in axes)
 
-    def const(self, value: int | float | bool, dtype: str | None = None) -> Node:
+    def const(self, value: float | bool, dtype: str | None = None) -> Node:
         """A literal."""
         kind = dtype or ("bool" if isinstance(value, bool) else "i32" if isinstance(value, int) else "f32")
         return self.node("const", dtype=kind, attributes=(repr(value),))

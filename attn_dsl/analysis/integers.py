@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from attn_dsl.ir.expr import Cast, Const, Default, Detach, Expr, IndexVar, Member, Op, ParamRef, Read, Select, SizeOf
+from attn_dsl.ir.expr import (
+    Cast,
+    Const,
+    Default,
+    Detach,
+    Expr,
+    IndexVar,
+    Member,
+    Op,
+    ParamRef,
+    Read,
+    Select,
+    SizeOf,
+)
 
 Values = Mapping[str, int | float | bool]
 

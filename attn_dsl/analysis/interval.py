@@ -91,7 +91,9 @@ class _Intervals:
             case "abs":
                 low, high = inner[0]
                 return Op("max", (low, Op("neg", (high,)), Const(0))), Op("max", (high, Op("neg", (low,))))
-            case "mul" if any(is_nonnegative(a, self.params) and i[0] == i[1] for a, i in zip(args, inner, strict=True)):
+            case "mul" if any(
+                is_nonnegative(a, self.params) and i[0] == i[1] for a, i in zip(args, inner, strict=True)
+            ):
                 at = 0 if is_nonnegative(args[0], self.params) and inner[0][0] == inner[0][1] else 1
                 factor, other = inner[at][0], inner[1 - at]
                 return Op("mul", (other[0], factor)), Op("mul", (other[1], factor))

@@ -58,7 +58,7 @@ class IterationPlan:
 def plan_iteration(guard: Expr, streams: tuple[str, ...], params: Values, cascade: Cascade) -> IterationPlan:
     """The plan of a total guard over the streams. ``params``: those whose value is known."""
     names = frozenset(streams)
-    alternatives = Alternatives(names, cascade).of(guard)
+    alternatives = Alternatives(names, params, cascade).of(guard)
     terms = [_term(conjunction, streams, params, cascade) for conjunction in alternatives]
     return IterationPlan(tuple(dict.fromkeys(terms)))
 

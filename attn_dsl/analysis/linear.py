@@ -1,7 +1,8 @@
 """Integer linear forms over opaque terms, and the solution of ``f(j) <= 0`` for one index.
 
 ``c*t + rest <= 0`` with one term t that varies with the index is solved for t; where t is a floor division
-by a positive number, further for what it divides: ``j // B <= g`` is ``j <= g*B + B - 1``.
+by a positive number, further for what it divides: ``j // B <= g`` is ``j <= g*B + B - 1``,
+and where it is a product with one, ``j * k <= g`` is ``j <= g // k``.
 """
 
 from __future__ import annotations
@@ -98,5 +99,13 @@ def _solve_term(
                 scaled = Op("add", (scaled, Op("sub", (divisor, Const(1)))))
                 return solve(Op("sub", (dividend, scaled)), streams, params)
             return solve(Op("sub", (scaled, dividend)), streams, params)
+        case Op(name="mul", args=(a, b)):
+            factor, other = (a, b) if set(index_names(b)) & streams else (b, a)
+            if set(index_names(factor)) & streams or not is_positive(factor, params):
+                return None
+            if upper:
+                return solve(Op("sub", (other, Op("floordiv", (limit, factor)))), streams, params)
+            least = Op("neg", (Op("floordiv", (Op("neg", (limit,)), factor)),))
+            return solve(Op("sub", (least, other)), streams, params)
         case _:
             return None

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from attn_dsl.analysis.integers import Values
+from attn_dsl.analysis.linear import solve
 from attn_dsl.ir.cascade import Cascade
-from attn_dsl.ir.expr import Cast, Const, Expr, Op, Read, Select
+from attn_dsl.ir.expr import Cast, Const, Expr, Op, ParamRef, Read, Select
 from attn_dsl.ir.operators import COMPARISONS, OPERATORS, ResultKind
 from attn_dsl.ir.walk import index_names, walk
 
@@ -23,6 +25,9 @@ def is_integral(expr: Expr, cascade: Cascade) -> bool:
                 return False
             case Op(name=name) if OPERATORS[name].result is ResultKind.REAL:
                 return False
+            case ParamRef(name=name):
+                if any(p.name == name and p.kind == "float" for p in cascade.params):
+                    return False
             case Read(tensor=tensor):
                 declared = cascade.input(tensor)
                 if declared is None or declared.dtype is None or declared.dtype.startswith(("f", "bf")):
@@ -35,8 +40,9 @@ def is_integral(expr: Expr, cascade: Cascade) -> bool:
 class Alternatives:
     """Parts predicates over ``streams``; what does not part stays whole."""
 
-    def __init__(self, streams: frozenset[str], cascade: Cascade) -> None:
+    def __init__(self, streams: frozenset[str], params: Values, cascade: Cascade) -> None:
         self.streams = streams
+        self.params = params
         self.cascade = cascade
 
     def of(self, predicate: Expr) -> list[Conjunction]:
@@ -109,20 +115,31 @@ class Alternatives:
         name, (a, b) = expr.name, expr.args
         if not is_integral(expr, self.cascade):
             return None
+        if name in ("eq", "ne") and not self._parts(a, b):
+            return None
         if name == "eq":
             return Op("and", (Op("le", (a, b)), Op("ge", (a, b))))
         if name == "ne":
             return Op("or", (Op("lt", (a, b)), Op("gt", (a, b))))
         return self._open(name, a, b) or self._open(_SWAPPED[name], b, a)
 
+    def _parts(self, a: Expr, b: Expr) -> bool:
+        """Whether a bound comes of parting ``a == b``; else it stays one test."""
+        if solve(Op("sub", (a, b)), self.streams, self.params) is not None:
+            return True
+        return self._open("le", a, b) is not None or self._open("ge", b, a) is not None
+
     def _open(self, name: str, a: Expr, b: Expr) -> Expr | None:
         if not self._varies(a) or not isinstance(a, Op):
             return None
-        compare: Callable[[Expr], Expr] = lambda side: Op(name, (side, b))  # noqa: E731
+        compare: Callable[[Expr], Expr] = lambda side: Op(name, (side, b))
         below = name in ("lt", "le")
         if a.name == "abs":
             opposite = Op("neg", (a.args[0],))
             return self._join("and" if below else "or", [compare(a.args[0]), compare(opposite)])
+        if a.name == "clamp":
+            value, low, high = a.args
+            return compare(Op("min", (Op("max", (value, low)), high)))
         if a.name in ("min", "max"):
             every = (a.name == "max") == below
             return self._join("and" if every else "or", [compare(side) for side in a.args])

@@ -118,9 +118,6 @@ def truth(predicate: Expr, cascade: Cascade) -> Expr:
             return disjunction(*(truth(a, cascade) for a in args))
         case Op(name="not", args=(inner,)):
             return falsity(inner, cascade)
-        case Read() if _is_pointwise(predicate, cascade):
-            part = cascade.definitions(predicate.tensor)[0]
-            return conjunction(_placed(part, predicate, cascade), total_body(predicate, cascade))
         case _:
             return conjunction(presence(predicate, cascade), total_body(predicate, cascade))
 
@@ -152,11 +149,6 @@ def total_body(expr: Expr, cascade: Cascade) -> Expr:
         case _:
             parts = children(expr)
             return with_children(expr, tuple(total_body(p, cascade) for p in parts)) if parts else expr
-
-
-def _is_pointwise(read: Read, cascade: Cascade) -> bool:
-    parts = cascade.definitions(read.tensor)
-    return bool(parts) and isinstance(parts[0], Einsum) and parts[0].reduce is None
 
 
 def _read_presence(read: Read, cascade: Cascade) -> Expr:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from attn_dsl.ir.cascade import Axis, Index, Input, Output, Param, anonymous_index
-from attn_dsl.ir.expr import Const, Expr, Read, Span
+from attn_dsl.ir.expr import Const, Expr, SizeOf, Span
 from attn_dsl.ir.operators import DTYPES, FUNCTIONS
-from attn_dsl.ir.walk import tensors_read
+from attn_dsl.ir.walk import index_names, tensors_read, walk
 from attn_dsl.language import syntax as s
 from attn_dsl.language.environment import Bindings, Problem, suggestion
 from attn_dsl.language.kinds import dtype_kind
@@ -15,6 +16,7 @@ from attn_dsl.language.kinds import dtype_kind
 if TYPE_CHECKING:
     from attn_dsl.language.resolve import Resolver
 
+_SIZES = "a size is made of numbers, params and sizes of other indices"
 _PARAM_TYPES = {"int": int, "float": float, "bool": bool}
 _RESERVED = FUNCTIONS | {
     "size",
@@ -45,7 +47,7 @@ class Declarations:
                 for tensor in line.tensors:
                     for dimension in tensor.dimensions:
                         if dimension.alias is not None:
-                            self.env.aliases[dimension.alias] = dimension.names
+                            self.env.aliases.setdefault(dimension.alias, dimension.names)
 
     def declare(self, line: s.Line) -> None:
         """Enter one line into the environment."""
@@ -66,11 +68,13 @@ class Declarations:
             case s.MaskLine(name=name):
                 self._free(name, line.span)
                 env.masks[name] = line
-            case s.ScalarDef(name=name):
+            case s.ScalarDef(name=name, parameters=parameters):
                 self._free(name, line.span)
+                self._distinct(name, parameters, line.span)
                 env.scalar_defs[name] = line
             case s.CascadeDef(name=name):
                 self._free(name, line.span)
+                self._cascade_def(line)
                 env.cascade_defs[name] = line
             case s.IndexLine():
                 self._index_line(line)
@@ -80,6 +84,8 @@ class Declarations:
             case s.OutputLine():
                 for tensor in line.tensors:
                     self.resolver.attempt(lambda tensor=tensor: self._output(tensor))
+            case s.Unread(names=names):
+                env.failed |= names
             case s.Import() | s.Assignment():
                 pass
 
@@ -92,13 +98,35 @@ class Declarations:
         for table in tables:
             node = table.get(name)
             if node is not None and node.span is not None and node.span.file == span.file:
-                raise Problem(f"'{name}' is declared twice, first on line {node.span.line}", span)
+                raise self._twice(name, node, span)
             if node is not None:
                 table.pop(name, None)  # type: ignore[arg-type]
 
+    def _twice(self, name: str, first: object, span: Span) -> Problem:
+        where = getattr(first, "span", span).line
+        if isinstance(first, Index):
+            help = "rename one of them; a param or let that gives a size stands above the line that uses it"
+            return Problem(f"'{name}' is an index since line {where}", span, help)
+        return Problem(f"'{name}' is declared twice, first on line {where}", span, "rename one of them")
+
+    def _distinct(self, function: str, names: tuple[str, ...], span: Span) -> None:
+        twice = [name for at, name in enumerate(names) if name in names[:at]]
+        if twice:
+            raise Problem(f"'{function}' has two parameters '{twice[0]}'", span, "rename one of them")
+
+    def _cascade_def(self, line: s.CascadeDef) -> None:
+        self._distinct(line.name, (*line.over, *line.parameters), line.span)
+        if not line.body or not isinstance(line.body[-1], s.Return):
+            end = line.body[-1].span if line.body else line.span
+            raise Problem(f"'{line.name}' returns nothing", end, "end it with 'return expression'")
+        for part in line.body[:-1]:
+            if isinstance(part, s.Return):
+                raise Problem(f"'{line.name}' goes on after 'return'", part.span, "return once, at the end")
+
     def _param_kind(self, line: s.ParamLine) -> str:
         if line.kind not in _PARAM_TYPES:
-            raise Problem(f"a param is int, float or bool, not '{line.kind}'", line.span)
+            message = f"a param is int, float or bool, not '{line.kind}'"
+            raise Problem(message, line.span, suggestion(line.kind, _PARAM_TYPES))
         return line.kind
 
     def _param_default(self, line: s.ParamLine) -> int | float | bool | None:
@@ -108,7 +136,9 @@ class Declarations:
         if isinstance(value, bool) != (line.kind == "bool") or (
             line.kind == "int" and isinstance(value, float)
         ):
-            raise Problem(f"the default of '{line.name}' is not of type {line.kind}", line.default.span)
+            examples = {"int": "4", "float": "0.5", "bool": "true or false"}
+            raise Problem(f"the default of '{line.name}' is not of type {line.kind}", line.default.span,
+                          f"write {examples[line.kind]}, or change the type")  # fmt: skip
         return float(value) if line.kind == "float" else value
 
     def _constant(self, term: s.Term) -> int | float | bool:
@@ -126,12 +156,15 @@ class Declarations:
             case s.Operation(name="neg", args=(s.Name(text="inf"),)):
                 return float("-inf")
             case _:
-                raise Problem("a default is a number, true or false", term.span)
+                raise Problem("the default of a param is a number, true or false", term.span,
+                              "write the number out, or compute it with 'let'")  # fmt: skip
 
     def _index_line(self, line: s.IndexLine) -> None:
         self._check_index_name(line.name, line.span)
-        if line.name in self.env.indices and self.env.indices[line.name].size is not None:
-            raise Problem(f"index '{line.name}' is declared twice", line.span)
+        first = next((other for other in self._sizes if other.name == line.name), None)
+        if first is not None:
+            raise Problem(f"index '{line.name}' has a size since line {first.span.line}", line.span,
+                          "remove one of the lines")  # fmt: skip
         self.env.indices.setdefault(line.name, Index(line.name, span=line.span))
         self._sizes.append(line)
 
@@ -140,6 +173,11 @@ class Declarations:
             raise Problem(f"an index is lower case, '{name}' is not", span, f"write {name.lower()}")
         if name in _RESERVED:
             raise Problem(f"'{name}' is a word of the language", span, "choose another name")
+        env = self.env
+        for table in (env.params, env.lets, env.masks, env.scalar_defs, env.cascade_defs):
+            node = table.get(name)
+            if node is not None and node.span is not None and node.span.file == span.file:
+                raise self._twice(name, node, span)
 
     def _input(self, tensor: s.Tensor) -> None:
         self._free(tensor.name, tensor.span)
@@ -168,11 +206,25 @@ class Declarations:
             self.env.indices[name] = Index(name, self._fixed_size(dimension), span=dimension.span)
             return Axis((name,))
         names = dimension.names if dimension.group else self.env.members(dimension.names[0])
+        self._check_alias(dimension)
         for name in names:
             self._check_index_name(name, dimension.span)
             self.env.indices.setdefault(name, Index(name, span=dimension.span))
         alias = dimension.alias or (dimension.names[0] if dimension.names[0] in self.env.aliases else None)
         return Axis(names, alias)
+
+    def _check_alias(self, dimension: s.Dimension) -> None:
+        """A composite's name is its own, and means the same members in the whole file."""
+        alias, env = dimension.alias, self.env
+        if alias is None:
+            return
+        self._check_index_name(alias, dimension.span)
+        if env.aliases[alias] != dimension.names:
+            raise Problem(f"'{alias}' names ({' '.join(env.aliases[alias])}) elsewhere", dimension.span,
+                          "give this composite a name of its own")  # fmt: skip
+        if any(alias in members for members in env.aliases.values()):
+            raise Problem(f"'{alias}' is a member of a composite and cannot name one", dimension.span,
+                          "choose another name")  # fmt: skip
 
     def _is_size(self, dimension: s.Dimension) -> bool:
         name = dimension.names[0]
@@ -183,23 +235,28 @@ class Declarations:
         if dimension.size is not None:
             return Const(dimension.size, dimension.span)
         if dimension.names:
-            return self.resolver.terms.resolve(s.Name(dimension.names[0], dimension.span), Bindings())
+            terms, name = self.resolver.terms, dimension.names[0]
+            size = terms.resolve(s.Name(name, dimension.span), Bindings())
+            if tensors_read(size) or index_names(size):
+                raise Problem(f"'{name}' is no size: it varies", dimension.span, _SIZES)
+            return terms.integer(replace(size, span=dimension.span), "the size of a dimension")
         return None
 
     def _output(self, tensor: s.Tensor) -> None:
         if tensor.name in self.env.outputs:
-            raise Problem(f"output '{tensor.name}' is declared twice", tensor.span)
+            raise Problem(f"output '{tensor.name}' is declared twice", tensor.span, "remove one")
+        if tensor.name in self.env.inputs:
+            raise Problem(f"'{tensor.name}' is an input, not a result", tensor.span,
+                          "give the result a name of its own and define it")  # fmt: skip
         self._dtype(tensor)
         axes: list[Axis] = []
         for dimension in tensor.dimensions:
+            self._check_alias(dimension)
             if not dimension.names:
-                raise Problem("a dimension of an output is an index", dimension.span)
+                raise Problem("a dimension of an output is an index", dimension.span, "write its name")
             names = dimension.names if dimension.group else self.env.members(dimension.names[0])
             for name in names:
-                if name not in self.env.indices:
-                    raise Problem(
-                        f"'{name}' is not an index", dimension.span, suggestion(name, self.env.indices)
-                    )
+                self.env.check_index(name, dimension.span)
             axes.append(Axis(names, dimension.alias))
         self.env.outputs[tensor.name] = Output(tensor.name, tuple(axes), tensor.dtype, tensor.span)
 
@@ -207,19 +264,45 @@ class Declarations:
         """Resolve the sizes of declared indices, and check that every index has one."""
         carried = {i for t in self.env.inputs.values() for i in t.dims}
         for line in self._sizes:
-            self.resolver.attempt(lambda line=line: self._resolve_size(line, line.name in carried))
-        for index in self.env.indices.values():
-            if index.size is None and index.limit is None and index.name not in carried:
-                self.resolver.problems.append(
-                    Problem(
-                        f"index '{index.name}' has no size", index.span, f"index {index.name} < ..."
-                    ).diagnostic
-                )
+            if not self.resolver.attempt(lambda line=line: self._resolve_size(line)):
+                self.env.failed.add(line.name)
+        known = self._known_sizes()
+        unknown = [i for i in self.env.indices.values() if i.name not in known | self.env.failed]
+        for index in [i for i in unknown if i.size is None] or unknown:
+            self.resolver.problems.append(self._no_size(index, carried).diagnostic)
 
-    def _resolve_size(self, line: s.IndexLine, carried: bool) -> None:
+    def _known_sizes(self) -> set[str]:
+        """The indices whose extents follow from the shapes of the inputs and the declared sizes."""
+        env = self.env
+        known = {i.name for i in env.indices.values() if i.limit is not None}
+        before = -1
+        while len(known) != before:
+            before = len(known)
+            for axis in (axis for tensor in env.inputs.values() for axis in tensor.axes):
+                waiting = [name for name in axis.indices if name not in known]
+                if len(waiting) == 1 and env.indices[waiting[0]].size is None:
+                    known.add(waiting[0])
+            for index in env.indices.values():
+                needs = {n.index for n in walk(index.size) if isinstance(n, SizeOf)} if index.size else None
+                if needs is not None and needs <= known:
+                    known.add(index.name)
+        return known
+
+    def _no_size(self, index: Index, carried: set[str]) -> Problem:
+        if index.size is not None:
+            return Problem(f"the size of '{index.name}' depends on itself", index.span, _SIZES)
+        help = f"index {index.name} < ..."
+        if index.name in carried:
+            return Problem(f"the inputs do not give the size of '{index.name}' alone", index.span, help)
+        return Problem(f"index '{index.name}' has no size", index.span, help)
+
+    def _resolve_size(self, line: s.IndexLine) -> None:
         terms = self.resolver.terms
         size = terms.integer(terms.resolve(line.size, Bindings()), "the size of an index")
-        limited = isinstance(size, Read) or bool(tensors_read(size))
+        limited = bool(tensors_read(size))
+        if not limited and index_names(size):
+            raise Problem("the size of an index does not vary with another", size.span,
+                          f"restrict it where it is used: where {line.name} < ...")  # fmt: skip
         self.env.indices[line.name] = Index(
             line.name, None if limited else size, size if limited else None, line.span
         )

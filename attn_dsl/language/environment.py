@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from attn_dsl.errors import Diagnostic
 from attn_dsl.ir.cascade import Index, Input, Mask, Output, Param, Statement
 from attn_dsl.ir.expr import Expr, Span
+from attn_dsl.ir.operators import DTYPES, FUNCTIONS
 from attn_dsl.language import syntax as s
 
 RANKINGS = ("topk", "topp", "argsort", "argmax")
+FORMS_OF_CALL = {"size": "size(j)", "detach": "detach(x)", "default": "default(x, 0)"}
 
 
 class Problem(Exception):
@@ -20,6 +22,15 @@ class Problem(Exception):
     def __init__(self, message: str, span: Span | None, help: str = "", notes: tuple[str, ...] = ()) -> None:
         super().__init__(message)
         self.diagnostic = Diagnostic(message, span, help, notes)
+
+    def inside(self, function: str, place: Span, site: Span) -> Problem:
+        """The same problem, which stands in the body of a function called at ``site``."""
+        where = f"line {place.line}" if place.file == site.file else f"{place.file}:{place.line}"
+        told = self.diagnostic
+        return Problem(told.message, told.span, told.help, (*told.notes, f"in '{function}', {where}"))
+
+
+UNDECLARED = "an index comes from an input's dimensions or 'index NAME < size'"
 
 
 class Given(Exception):
@@ -53,6 +64,34 @@ class Environment:
         """The indices a name stands for: its own, or a composite's."""
         return self.aliases.get(name, (name,))
 
+    def check_index(self, name: str, span: Span | None) -> None:
+        """A name that must be an index."""
+        if name in self.indices:
+            return
+        if name in self.failed:
+            raise Given(name)
+        raise Problem(f"'{name}' is not an index", span, suggestion(name, self.indices) or UNDECLARED)
+
+    def kind_of_name(self, name: str) -> str:
+        """What a name stands for, in words; empty where it stands for nothing."""
+        tables = {
+            "an index": self.indices,
+            "a composite index": self.aliases,
+            "a param": self.params,
+            "a 'let'": self.lets,
+            "a mask": self.masks,
+            "a function": (
+                *self.scalar_defs,
+                *self.cascade_defs,
+                *FUNCTIONS,
+                *DTYPES,
+                *RANKINGS,
+                *FORMS_OF_CALL,
+            ),
+            "a tensor": self.dims,
+        }
+        return next((words for words, names in tables.items() if name in names), "")
+
 
 @dataclass(frozen=True, slots=True)
 class Bindings:
@@ -68,5 +107,5 @@ class Bindings:
 
 def suggestion(name: str, known: Iterable[str]) -> str:
     """``did you mean 'x'?``, or nothing."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    close = difflib.get_close_matches(name, set(known) - {name}, n=1, cutoff=0.6)
     return f"did you mean '{close[0]}'?" if close else ""

@@ -11,6 +11,7 @@ from attn_dsl.errors import Diagnostic, LanguageError
 from attn_dsl.ir.cascade import Cascade
 from attn_dsl.ir.expr import Span
 from attn_dsl.language import syntax as s
+from attn_dsl.language.advice import advice
 from attn_dsl.language.parse import parse
 from attn_dsl.language.resolve import Resolver
 
@@ -75,7 +76,7 @@ def load_text(text: str, file: str = "<text>") -> Specification:
     cascade = resolver.file(lines, Span(file, 1, 1, 1, 1))
     if resolver.problems:
         raise LanguageError(_ordered(resolver.problems, lost), sources)
-    return Specification(cascade, sources, tuple(resolver.warnings))
+    return Specification(cascade, sources, (*resolver.warnings, *advice(cascade)))
 
 
 def _ordered(problems: list[Diagnostic], lost: bool) -> list[Diagnostic]:

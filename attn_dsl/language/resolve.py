@@ -228,7 +228,8 @@ class Resolver:
             self.problems.append(Diagnostic("the file has no output", None, "add: output O[...]"))
 
     def _unused(self) -> None:
-        for kind, declared in (("input", self.env.inputs), ("param", self.env.params)):
+        masks = {n: line for n, line in self.env.masks.items() if not line.span.file.startswith("<library>")}
+        for kind, declared in (("input", self.env.inputs), ("param", self.env.params), ("mask", masks)):
             for name, node in declared.items():
                 if name not in self.env.used and node.span is not None:
                     self.warnings.append(

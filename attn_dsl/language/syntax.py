@@ -176,7 +176,15 @@ class CascadeDef:
     span: Span
 
 
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A statement that could not be read; ``names`` are those it may have defined."""
+
+    names: frozenset[str]
+    span: Span
+
+
 Line: TypeAlias = (
     Attention | Import | ParamLine | InputLine | OutputLine | IndexLine | LetLine | MaskLine | Assignment
-    | ScalarDef | CascadeDef
+    | ScalarDef | CascadeDef | Unread
 )  # fmt: skip

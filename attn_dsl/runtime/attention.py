@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from attn_dsl.version import __version__
 TARGETS = ("triton", "interpreter")
 
 
-def compile(  # noqa: A001  (the public name)
+def compile(
     source: str | Path, /, *, target: str | None = None, schedule: Schedule | None = None,
     params: Mapping[str, Any] | None = None, **param_values: Any,
 ) -> Attention:  # fmt: skip
@@ -44,7 +44,7 @@ def compile(  # noqa: A001  (the public name)
 
 
 @contextmanager
-def _sources(specification: Specification) -> Iterator[None]:
+def _sources(specification: Specification) -> Generator[None]:
     """Errors raised inside show the lines they speak of."""
     try:
         yield
@@ -100,7 +100,11 @@ class Attention:
             return self._results(evaluate(self.cascade, self.params, bound.arguments, bound.sizes, dtype))
 
     def source(
-        self, target: str = "triton", dtype: torch.dtype = torch.bfloat16, architecture: str = "cuda:90", **sizes: int
+        self,
+        target: str = "triton",
+        dtype: torch.dtype = torch.bfloat16,
+        architecture: str = "cuda:90",
+        **sizes: int,
     ) -> str:
         """The generated source, for floating inputs of ``dtype`` and features of 64 where no size is given."""
         if target != "triton":
@@ -138,7 +142,11 @@ class Attention:
                 raise TargetError(Diagnostic("the interpreter takes CPU tensors", help="leave out target="))
             return "interpreter"
         if device.type != "cuda":
-            raise TargetError(Diagnostic(f"target 'triton' needs a GPU, the arguments are on {device}", help="leave out target="))
+            raise TargetError(
+                Diagnostic(
+                    f"target 'triton' needs a GPU, the arguments are on {device}", help="leave out target="
+                )
+            )
         if torch.version.hip:
             return f"hip:{torch.cuda.get_device_properties(device).gcnArchName.split(':')[0]}"
         major, minor = torch.cuda.get_device_capability(device)
@@ -176,7 +184,9 @@ class Attention:
     def _typical(self, dtype: torch.dtype) -> tuple[tuple[str, str], ...]:
         return tuple((i.name, i.dtype or NAMES[dtype]) for i in self.cascade.inputs)
 
-    def _entry(self, dtypes: tuple[tuple[str, str], ...], whole: tuple[tuple[str, int], ...], architecture: str) -> Entry:
+    def _entry(
+        self, dtypes: tuple[tuple[str, str], ...], whole: tuple[tuple[str, int], ...], architecture: str
+    ) -> Entry:
         from attn_dsl.codegen import generate
         from attn_dsl.codegen.binding import launch_params
         from attn_dsl.codegen.specialisation import Specialisation

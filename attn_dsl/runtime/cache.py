@@ -106,7 +106,10 @@ def _check_owner(path: Path) -> None:
     status = path.stat()
     if status.st_uid != os.getuid():
         raise CacheError(
-            Diagnostic(f"the cache {path} belongs to another user", help="set ATTN_DSL_CACHE to a directory of your own")
+            Diagnostic(
+                f"the cache {path} belongs to another user",
+                help="set ATTN_DSL_CACHE to a directory of your own",
+            )
         )
     if status.st_mode & (stat.S_IWOTH | stat.S_IWGRP):
         raise CacheError(Diagnostic(f"others may write to the cache {path}", help=f"chmod 700 {path}"))

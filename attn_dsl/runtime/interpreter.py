@@ -8,7 +8,7 @@ time of an interpreted launch those functions stand replaced by interpreted ones
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
@@ -20,7 +20,9 @@ _LOCK = threading.RLock()
 
 @lru_cache(maxsize=1)
 def _replacements() -> list[tuple[Any, str, Any, Any]]:
-    import triton.experimental.gluon  # noqa: F401  (imported lazily by launches; must see the originals)
+    import importlib
+
+    importlib.import_module("triton.experimental.gluon")  # launches import it; it must see the originals
     import triton.language as tl
     from triton.language import core, math, random, standard
     from triton.runtime.interpreter import InterpretedFunction
@@ -42,7 +44,7 @@ def _replacements() -> list[tuple[Any, str, Any, Any]]:
 
 
 @contextmanager
-def interpreting() -> Iterator[None]:
+def interpreting() -> Generator[None]:
     """Triton's standard library is interpreted inside this context; one thread at a time."""
     with _LOCK:
         replaced = _replacements()

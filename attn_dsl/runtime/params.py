@@ -27,7 +27,11 @@ def _value(param: Param, given: Mapping[str, Any]) -> int | float | bool:
     if param.name not in given:
         if param.default is None:
             raise ArgumentError(
-                Diagnostic(f"param '{param.name}' has no default and is not given", param.span, f"compile(..., {param.name}=...)")
+                Diagnostic(
+                    f"param '{param.name}' has no default and is not given",
+                    param.span,
+                    f"compile(..., {param.name}=...)",
+                )
             )
         return param.default
     value = given[param.name]
@@ -36,6 +40,10 @@ def _value(param: Param, given: Mapping[str, Any]) -> int | float | bool:
         return float(value)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise ArgumentError(
-            Diagnostic(f"param '{param.name}' is {param.kind}, got {value!r}", param.span, f"give {param.kind} number" if kind is not bool else "give True or False")
+            Diagnostic(
+                f"param '{param.name}' is {param.kind}, got {value!r}",
+                param.span,
+                f"give {param.kind} number" if kind is not bool else "give True or False",
+            )
         )
     return value

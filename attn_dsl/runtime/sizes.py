@@ -33,7 +33,9 @@ def bind(
 ) -> Bound:  # fmt: skip
     """Match arguments to inputs and solve the sizes. ArgumentError says what does not fit."""
     given = _by_name(cascade, args, kwargs)
-    device = next((v.device for v in given.values() if isinstance(v, torch.Tensor) and v.dim()), torch.device("cpu"))
+    device = next(
+        (v.device for v in given.values() if isinstance(v, torch.Tensor) and v.dim()), torch.device("cpu")
+    )
     arguments = {i.name: _tensor(i, given[i.name], device) for i in cascade.inputs}
     return Bound(arguments, solve_sizes(cascade, params, arguments))
 
@@ -42,7 +44,9 @@ def _by_name(cascade: Cascade, args: tuple[Any, ...], kwargs: Mapping[str, Any])
     names = [i.name for i in cascade.inputs]
     if len(args) > len(names):
         raise ArgumentError(
-            Diagnostic(f"{cascade.name} takes {len(names)} arguments, {len(args)} given", help=_signature(cascade))
+            Diagnostic(
+                f"{cascade.name} takes {len(names)} arguments, {len(args)} given", help=_signature(cascade)
+            )
         )
     given = dict(zip(names, args, strict=False))
     for name, value in kwargs.items():
@@ -79,15 +83,25 @@ def _tensor(declared: Input, value: Any, device: torch.device) -> torch.Tensor:
     if value.dim() == 0:
         value = value.to(device)
     if value.device != device:
-        raise _wrong(declared, f"is on {value.device}, others on {device}", "move all arguments to one device")
+        raise _wrong(
+            declared, f"is on {value.device}, others on {device}", "move all arguments to one device"
+        )
     if value.dim() != len(declared.axes):
-        raise _wrong(declared, f"has {value.dim()} dimensions {tuple(value.shape)}, not {len(declared.axes)}", "")
+        raise _wrong(
+            declared, f"has {value.dim()} dimensions {tuple(value.shape)}, not {len(declared.axes)}", ""
+        )
     name = NAMES.get(value.dtype)
     wanted = declared.dtype
     if wanted is None and name not in _FLOATS:
-        raise _wrong(declared, f"has dtype {value.dtype}, a floating type is expected", "declare it: " + declared.name + "[...]: i32")
+        raise _wrong(
+            declared,
+            f"has dtype {value.dtype}, a floating type is expected",
+            "declare it: " + declared.name + "[...]: i32",
+        )
     if wanted is not None and name != wanted:
-        raise _wrong(declared, f"has dtype {value.dtype}, not {DTYPES[wanted]}", f"convert it: .to({DTYPES[wanted]})")
+        raise _wrong(
+            declared, f"has dtype {value.dtype}, not {DTYPES[wanted]}", f"convert it: .to({DTYPES[wanted]})"
+        )
     return value
 
 
@@ -101,7 +115,9 @@ def solve_sizes(
     """The size of every index. ArgumentError names the inputs that disagree."""
     sizes: dict[str, int] = {}
     origin: dict[str, str] = {}
-    pending = [(i, a, int(arguments[i.name].shape[at])) for i in cascade.inputs for at, a in enumerate(i.axes)]
+    pending = [
+        (i, a, int(arguments[i.name].shape[at])) for i in cascade.inputs for at, a in enumerate(i.axes)
+    ]
     indices = {i.name: i for i in cascade.indices}
     progress = True
     while progress:
@@ -125,7 +141,10 @@ def solve_sizes(
         size = _evaluate(index.size, params, sizes, arguments)
         if size is not None and size != sizes[name]:
             raise ArgumentError(
-                Diagnostic(f"index '{name}' has size {sizes[name]} in {origin[name]}, and is declared {size}", index.span)
+                Diagnostic(
+                    f"index '{name}' has size {sizes[name]} in {origin[name]}, and is declared {size}",
+                    index.span,
+                )
             )
     return sizes
 
@@ -142,13 +161,23 @@ def _solve_axis(
     if not unknown:
         if known != extent:
             index = axis.indices[-1]
-            what = f"index '{index}' is {sizes[index]}" if len(axis.indices) == 1 else f"{_axis(axis)} is {known}"
-            raise _wrong(declared, f"of shape {shape} does not fit: {what} in {origin[index]}, {extent} here", "")
+            what = (
+                f"index '{index}' is {sizes[index]}"
+                if len(axis.indices) == 1
+                else f"{_axis(axis)} is {known}"
+            )
+            raise _wrong(
+                declared, f"of shape {shape} does not fit: {what} in {origin[index]}, {extent} here", ""
+            )
         return True
     if len(unknown) > 1:
         return False
     if known == 0 or extent % known:
-        raise _wrong(declared, f"of shape {shape} does not fit: {extent} is no multiple of {known} in {_axis(axis)}", "")
+        raise _wrong(
+            declared,
+            f"of shape {shape} does not fit: {extent} is no multiple of {known} in {_axis(axis)}",
+            "",
+        )
     sizes[unknown[0]] = extent // known
     origin[unknown[0]] = f"'{declared.name}' {shape}"
     return True

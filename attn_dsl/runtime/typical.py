@@ -18,7 +18,12 @@ def typical_sizes(
     names = [i.name for i in cascade.indices]
     for name in given:
         if name not in names:
-            raise ArgumentError(Diagnostic(f"{cascade.name} has no index '{name}'", help=f"indices: {', '.join(n for n in names if n[0] != '_')}"))
+            raise ArgumentError(
+                Diagnostic(
+                    f"{cascade.name} has no index '{name}'",
+                    help=f"indices: {', '.join(n for n in names if n[0] != '_')}",
+                )
+            )
     sizes: dict[str, int] = dict(given)
     for name in whole:
         declared = evaluate_size(cascade.index(name).size, params, sizes)

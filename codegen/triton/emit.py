@@ -37,21 +37,24 @@ def _template() -> Any:
     return environment.get_template("triton/module.py.j2")
 
 
-def emit_module(
-    cascade: Cascade, spec: Specialisation, kernels: list[KernelText], precision: str
-) -> str:
+def emit_module(cascade: Cascade, spec: Specialisation, kernels: list[KernelText], precision: str) -> str:
     """The source of a module that defines all kernels of a program."""
     used: set[str] = set()
     items: list[dict[str, Any]] = []
     for kernel in kernels:
-        printer = KernelPrinter(kernel.body, kernel.lengths, precision, used)
+        printer = KernelPrinter(
+            kernel.body, kernel.lengths, precision, spec.architecture == "interpreter", used
+        )
         names = [a.name for a in kernel.arguments] + [n for n, _ in kernel.constants]
         printed = printer.run(names)
         items.append(
             {
                 "name": kernel.name,
                 "plain": [a.name for a in kernel.arguments if not isinstance(a.source, Pointer)],
-                "arguments": [*map(_argument, kernel.arguments), *(f"{n}: tl.constexpr" for n, _ in kernel.constants)],
+                "arguments": [
+                    *map(_argument, kernel.arguments),
+                    *(f"{n}: tl.constexpr" for n, _ in kernel.constants),
+                ],
                 "parts": printed,
             }
         )
@@ -82,6 +85,3 @@ def _launch_names(cascade: Cascade) -> set[str]:
     from attn_dsl.codegen.binding import launch_params
 
     return set(launch_params(cascade))
-
-
-

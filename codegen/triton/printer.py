@@ -46,11 +46,13 @@ class LoopText:
 
 @dataclass(slots=True)
 class KernelPrinter:
-    """Prints one kernel. ``extents``: the length of every axis, as text; ``precision``: of f32 products."""
+    """Prints one kernel. ``extents``: the length of every axis, as text; ``precision``: of f32 products;
+    ``widen_bf16``: products of bf16 as f32, since Triton's interpreter multiplies the bits of bf16."""
 
     body: KernelBody
     extents: dict[str, str]
     precision: str
+    widen_bf16: bool
     used: set[str] = field(default_factory=set)
     _uses: dict[int, int] = field(default_factory=dict)
     _user_block: dict[int, Block | None] = field(default_factory=dict)
@@ -124,7 +126,9 @@ class KernelPrinter:
         counter = self._fresh("n", loop.counter)
         prepare = self._block(loop.prepare)
         condition = None if loop.condition is None else self.text(loop.condition)
-        text = LoopText(loop.comment, counter, self.text(loop.count), prepare, condition, self._block(loop.body))
+        text = LoopText(
+            loop.comment, counter, self.text(loop.count), prepare, condition, self._block(loop.body)
+        )
         self._taken = outer
         return text
 
@@ -167,7 +171,10 @@ class KernelPrinter:
             initial = str(-(2**31) if state.initial == "-inf" else 2**31 - 1)
         if state.dtype == "bool":
             initial = str(state.initial == "1")
-        return [*comments, f"{state.name} = tl.full({self._shape(state.axes)}, {initial}, {DTYPES[state.dtype]})"]
+        return [
+            *comments,
+            f"{state.name} = tl.full({self._shape(state.axes)}, {initial}, {DTYPES[state.dtype]})",
+        ]
 
     def _fitted(self, value: Node, state: State) -> str:
         text = self.text(value)
@@ -233,8 +240,9 @@ class KernelPrinter:
                 return self._operation(node)
 
     def _const(self, node: Node) -> str:
-        text = node.attributes[0]
-        return {"inf": 'float("inf")', "-inf": 'float("-inf")', "nan": 'float("nan")'}.get(text, text)
+        text: str = node.attributes[0]
+        named = {"inf": 'float("inf")', "-inf": 'float("-inf")', "nan": 'float("nan")'}
+        return named.get(text, text)
 
     def _bracketed(self, node: Node) -> str:
         if node.operation == "const":
@@ -283,7 +291,10 @@ class KernelPrinter:
             case "tan":
                 return f"(tl.sin({parts[0]}) / tl.cos({parts[0]}))"
             case _:
-                bracketed = [self._bracketed(o) if o.operation == "const" else p for o, p in zip(operands, parts, strict=True)]
+                bracketed = [
+                    self._bracketed(o) if o.operation == "const" else p
+                    for o, p in zip(operands, parts, strict=True)
+                ]
                 return self._call(_CALLS[name], bracketed)
 
     def _call(self, function: str, parts: list[str]) -> str:
@@ -333,6 +344,8 @@ class KernelPrinter:
     def _matrix(self, node: Node, rows: tuple[str, ...], columns: tuple[str, ...]) -> str:
         """The tile as a matrix of these rows and columns."""
         text = self.text(node)
+        if self.widen_bf16 and node.dtype == "bf16":
+            text = f"{text}.to(tl.float32)"
         transposed = node.axes == (*columns, *rows) and node.axes != (*rows, *columns)
         first, second = (columns, rows) if transposed else (rows, columns)
         if len(node.axes) > 2:
@@ -341,6 +354,4 @@ class KernelPrinter:
         return f"tl.trans({text})" if transposed else text
 
 
-_PYTHON = frozenset("and as assert async await break class continue def del elif else except finally for from global "
-                    "if import in is lambda nonlocal not or pass raise return try while with yield None True False "
-                    "range float".split())  # fmt: skip
+_PYTHON = frozenset(["and", "as", "assert", "async", "await", "break", "class", "continue", "def", "del", "elif", "else", "except", "finally", "for", "from", "global", "if", "import", "in", "is", "lambda", "nonlocal", "not", "or", "pass", "raise", "return", "try", "while", "with", "yield", "None", "True", "False", "range", "float"])  # fmt: skip

@@ -7,9 +7,9 @@ from importlib import import_module
 
 import pytest
 import torch
-from attn_dsl.language.load import load_file
 from torch import Tensor
 
+from attn_dsl.language.load import load_file
 from attn_dsl.reference import evaluate
 from tests.examples.cases import CASES, EXAMPLES, example_names
 

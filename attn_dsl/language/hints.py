@@ -1,0 +1,118 @@
+"""What to say when a statement cannot be read: lark knows which token it stopped at and which it would have
+taken; the reader wants to know what to write."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+
+FORMS = {
+    "attention": "attention NAME",
+    "import": 'import "path.attn"',
+    "param": "param NAME: int = 4 (or float, bool)",
+    "input": "input Q[b, i, d], page[b, _]: i32",
+    "output": "output O[b, i, e], lse[b, i]: f32",
+    "index": "index r < 8",
+    "let": "let NAME = expression",
+    "mask": "mask NAME = predicate",
+    "def": "def f(x) = expression, or def f[j](x) { ...; return expression }",
+}
+STATEMENT = "a statement is: T[indices] = expression, or += max= min= mean= *= any= all="
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Where reading stopped: the token (empty at the end), its place in the statement, what could follow."""
+
+    token: str
+    at: int
+    accepts: frozenset[str]
+    statement: str
+
+    @property
+    def first_word(self) -> str:
+        """The word the statement begins with."""
+        return self.statement.split(None, 1)[0]
+
+    @property
+    def before(self) -> str:
+        """What stands right before."""
+        return self.statement[: self.at]
+
+    @property
+    def after(self) -> str:
+        """What stands right after."""
+        return self.statement[self.at + len(self.token) :]
+
+
+def begins_nothing(stop: Stop) -> str | None:
+    """Help for ``ouput O[b]``, where the first word should have been a keyword."""
+    if "REDUCE" not in stop.accepts or not stop.token[:1].isalpha() or not stop.first_word.isidentifier():
+        return None
+    if stop.first_word == "return":
+        return f"'return' ends a cascade function: {FORMS['def']}"
+    if stop.first_word == "where":
+        return "'where' ends the statement it restricts"
+    close = difflib.get_close_matches(stop.first_word, list(FORMS), n=1, cutoff=0.6)
+    return f"did you mean '{close[0]}'?" if close else STATEMENT
+
+
+def help_for(stop: Stop) -> str:
+    """How to mend a statement that stops at a token."""
+    return _spelling(stop) or _structure(stop)
+
+
+def _spelling(stop: Stop) -> str:
+    """Operators of other languages."""
+    token, accepts = stop.token, stop.accepts
+    defining = "REDUCE" in accepts
+    if token == "=" and not accepts & {"REDUCE", "EQUAL"} and stop.first_word not in ("index", "param"):
+        return "equality is '=='"
+    if token in ("&", "|") and stop.before.endswith(token):
+        return f"predicates are joined with '{'and' if token == '&' else 'or'}'"
+    if defining and token == "-" and stop.after.startswith("="):
+        return "there is no '-=': add the negative, '+= -(...)'"
+    if token == "_":
+        return (
+            "'_' stands only in the dimensions of an input"
+            if "[" in stop.before
+            else "names begin with a letter"
+        )
+    if token == ":" and "[" in stop.before.rpartition("]")[2]:
+        return "an index runs over its whole range; ':' stands only in 'c in list[b,:]'"
+    if token == "[" and stop.before.endswith("]"):
+        return "all indices of a tensor stand in one pair of brackets: T[b,i]"
+    if token == "(" and stop.before.endswith("[]"):
+        return "the brackets take the indices that are reduced: softmax[j](x)"
+    return ""
+
+
+def _structure(stop: Stop) -> str:
+    if {"INT", "LPAR", "SUM"} <= stop.accepts:
+        return "an expression is expected here"
+    if stop.accepts == frozenset({"RPAR"}) or stop.token == "" and "RPAR" in stop.accepts:
+        return "')' is expected here"
+    if "ELSE" in stop.accepts:
+        return "a conditional is written: a if condition else b"
+    if stop.first_word in FORMS and "POWER" not in stop.accepts:
+        return f"written: {FORMS[stop.first_word]}"
+    if "REDUCE" in stop.accepts or stop.at == 0:
+        return STATEMENT
+    return "an operator is expected here; ';' or a new line begins another statement"
+
+
+def help_for_character(character: str, statement: str) -> str:
+    """How to mend a statement with a character the language does not have."""
+    if statement.startswith("import"):
+        return f"written: {FORMS['import']}"
+    if character.isspace():
+        return "it looks like a space; put a plain one"
+    known = {
+        "!": "negation is 'not', inequality '!='",
+        "~": "negation is 'not'",
+        "'": "only import takes text, in double quotes",
+        '"': "only import takes text; it ends on its line",
+        ".": "a number is written 0.5",
+        "@": "a contraction names its indices: S[i,j] += A[i,d] * B[j,d]",
+    }
+    return known.get(character, "remove it")
