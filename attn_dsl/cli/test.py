@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -45,6 +46,8 @@ def command(
 
     Exit status: 0 all agree; 1 one does not, or a file is wrong; 2 wrong usage.
     """
+    if find_spec("hypothesis") is None:
+        raise click.ClickException("this needs hypothesis: pip install 'attn_dsl[test]'")
     outcomes: list[Outcome] = []
     for path in expand(files):
         outcome = _test(path, examples, params)
