@@ -41,12 +41,12 @@ class Guards:
         )
 
     def differs(self, other: Guards) -> bool:
-        """Whether a sum of the two is likely to lose elements. A reduction is compared with a reduction only:
-        one under ``t <= i`` may well exist everywhere."""
+        """Whether a sum of the two is likely to lose elements. Reductions are told apart only where each has a
+        predicate the other lacks: one under ``t <= i``, or under fewer predicates, may well exist everywhere."""
         if not (self.computed and other.computed):
             return False
-        reduced = self.somewhere and other.somewhere and self.somewhere != other.somewhere
-        return self.always != other.always or bool(reduced)
+        apart = self.somewhere - other.somewhere and other.somewhere - self.somewhere
+        return self.always != other.always or bool(apart)
 
 
 def advice(cascade: Cascade) -> list[Diagnostic]:
