@@ -109,7 +109,8 @@ def _deeper_than(tree: Any, bound: int) -> Any:
     stack = [(tree, -1)]
     while stack:
         node, depth = stack.pop()
-        if depth > bound:
+        # A chain of comparisons is flat as written and nests when it becomes a conjunction.
+        if depth + (len(node.children) // 2 if node.data == "compare" else 0) > bound:
             return node
         stack += [
             (child, depth + (child.data not in _NO_LEVEL))
