@@ -25,7 +25,7 @@ from attn_dsl.language.load import load_file
 
 ROOT = Path(__file__).parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "compile_time.json"
-RUNS = 5
+RUNS = 3
 
 
 def main() -> None:
