@@ -23,7 +23,8 @@ def padded_extent(size: int, alone: bool) -> int:
 def default_schedule(
     schedule: Schedule, architecture: str, dtype: str, features: int, cubic: bool
 ) -> Schedule:
-    """Fill in what the user left open. ``features``: lanes of the widest operand; ``cubic``: a score has no
+    """Fill in what the user left open. ``features``: lanes of all accumulators, or of the widest operand;
+    ``cubic``: a score has no
     matrix product, so a tile of rows x stream x features is held at once."""
     width = _WIDTH.get(dtype, 2)
     if architecture == "interpreter":
@@ -33,7 +34,7 @@ def default_schedule(
     elif features * width <= 128 * 2:
         row, stream, warps, stages = (128, 64, 8, 3) if features * width <= 128 else (64, 64, 4, 2)
     elif features * width <= 256 * 2:
-        row, stream, warps, stages = 64, 32, 4, 2
+        row, stream, warps, stages = 64, 32, 8, 2
     else:
         row, stream, warps, stages = 32, 32, 8, 2
     if architecture.startswith("hip"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 from attn_dsl.codegen.binding import bind, launch_params, means_as_sums
 from attn_dsl.codegen.context import KernelContext, Storage, buffer_storage
 from attn_dsl.codegen.contraction import factors
@@ -145,7 +147,7 @@ class _Generation:
         operand = min((d for d in self.dtypes.values() if is_float(d)), key=len, default="f32")
         schedule = default_schedule(
             self.spec.schedule, self.spec.architecture, self.real if self.real == "f64" else operand,
-            self._widest(extents), self._is_cubic(plan),
+            self._lanes_held(plan, extents), self._is_cubic(plan),
         )  # fmt: skip
         tiles = make_tiles(plan.rows, groups, whole, inner, schedule)
         row_axis = "_".join(plan.rows)
@@ -197,8 +199,11 @@ class _Generation:
                     )
                 )
 
-    def _widest(self, extents: dict[str, int]) -> int:
-        return max(extents.values(), default=16)
+    def _lanes_held(self, plan: KernelPlan, extents: dict[str, int]) -> int:
+        """The features a row keeps in registers: of its accumulators, or of its widest operand."""
+        held = [prod(extents[d] for d in self.flow.dims(t) if d in extents) for t in plan.targets]
+        accumulators = sum(n for n in held if n > 1)
+        return max(accumulators, *extents.values(), 16)
 
     def _is_cubic(self, plan: KernelPlan) -> bool:
         """Whether an inner reduction has a factor over rows, stream and features at once."""
