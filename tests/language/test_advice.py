@@ -25,8 +25,10 @@ def warnings(statements: str) -> list[str]:
     "statements",
     [
         "A[b,i,j] = S[b,i,j]\n" + NEAR + FAR + "O[b,i,e] = N[b,i,e] + F[b,i,e]",
-        "A[b,i,j] = S[b,i,j] * g[b,i]\nX[b,i,j] = A[b,i,j] where j <= i\n"
-        "O[b,i,e] += (X[b,i,j] + A[b,i,j]) * V[b,j,e]",
+        (
+            "A[b,i,j] = S[b,i,j] * g[b,i]\nX[b,i,j] = A[b,i,j] where j <= i\n"
+            "O[b,i,e] += (X[b,i,j] + A[b,i,j]) * V[b,j,e]"
+        ),
     ],
 )
 def test_a_sum_that_loses_elements(statements: str) -> None:
@@ -39,8 +41,10 @@ def test_a_sum_that_loses_elements(statements: str) -> None:
         "A[b,i,j] = S[b,i,j]\n" + NEAR + FAR + "O[b,i,e] = default(N[b,i,e], 0.0) + default(F[b,i,e], 0.0)",
         "A[b,i,j] = S[b,i,j]\n" + NEAR + FAR + "O[b,i,e] += N[b,i,e]\nO[b,i,e] += F[b,i,e]",
         "A[b,i,j] = S[b,i,j] where j <= i\nX[b,i,j] = A[b,i,j] + g[b,i]\nO[b,i,e] += X[b,i,j] * V[b,j,e]",
-        "X[b,i,j] = S[b,i,j] * g[b,i] where j <= i\nl[b,i] = logsumexp[j](X[b,i,j])\n"
-        "O[b,i,e] += l[b,i] * V[b,j,e]",
+        (
+            "X[b,i,j] = S[b,i,j] * g[b,i] where j <= i\nl[b,i] = logsumexp[j](X[b,i,j])\n"
+            "O[b,i,e] += l[b,i] * V[b,j,e]"
+        ),
     ],
 )
 def test_a_sum_that_does_not(statements: str) -> None:

@@ -27,7 +27,7 @@ from tests.language.loading import HEAD, RESULT, SCORES, refused
         ("A[i] += topk[i](i, 2)", "'topk' is assigned with '='"),
         ("A[b] = softmax[q](w)", "'q' is not an index"),
         ("A[b] = softmax(w)", "'softmax' needs the index it reduces"),
-        ("A[b] = softmax[i](w, w)", "'softmax' takes 1 arguments, 2 given"),
+        ("A[b] = softmax[i](w, w)", "'softmax' takes 1 argument, 2 given"),
         ("def f(x) = g(x)\ndef g(x) = f(x)\nA[i] = f(i)", "'f' calls itself"),
         ("def f[j](x) { return f[j](x) }\nA[i] = f[i](w)", "'f' calls itself"),
         ("def f[j](x) { m max= x }\nA[i] = f[j](i)", "'f' returns nothing"),
@@ -115,7 +115,7 @@ def test_the_span_is_underlined() -> None:
 
 
 def test_no_output() -> None:
-    assert refused("attention a\ninput T[b]", head="", result="") == ["the file has no output"]
+    assert refused("attention a\ninput T[b]", head="", result="") == ["the attention has no output"]
 
 
 def test_no_attention() -> None:
