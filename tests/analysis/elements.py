@@ -12,12 +12,18 @@ from torch import Tensor
 from attn_dsl.ir.expr import Const, Expr, IndexVar, Op, ParamRef, Read, Select, SizeOf
 
 Number = int | float | bool
-_OPERATORS: dict[str, Callable[..., Number]] = {
+
+
+def _clamp(x: Number, low: Number, high: Number) -> Number:
+    return min(max(x, low), high)
+
+
+_OPERATORS: dict[str, Callable[..., Any]] = {
     "add": operator.add, "sub": operator.sub, "mul": operator.mul, "floordiv": operator.floordiv,
     "mod": operator.mod, "neg": operator.neg, "div": operator.truediv, "lt": operator.lt, "le": operator.le,
     "gt": operator.gt, "ge": operator.ge, "eq": operator.eq, "ne": operator.ne, "not": operator.not_,
     "bitand": operator.and_, "bitor": operator.or_, "bitxor": operator.xor, "shr": operator.rshift,
-    "abs": abs, "min": min, "max": max, "clamp": lambda x, low, high: min(max(x, low), high),
+    "abs": abs, "min": min, "max": max, "clamp": _clamp,
 }  # fmt: skip
 
 

@@ -28,11 +28,11 @@ def _assert_same_elements(statements: str, head: str = HEAD) -> None:
     """``X[b,i,j]`` exists by the reference just where its guard holds."""
     tensors = dict(TENSORS)
     if "T[i,j] =" in statements:
-        tensors |= meaning(f"{head}{statements}\noutput T[i, j]\n", TENSORS, **SIZES)
+        tensors |= meaning(f"{head}{statements}\noutput T[i, j]\n", TENSORS, None, **SIZES)
     text = f"{head}{statements}\nY[b,i,j] = 1 if default(X[b,i,j] * 0 == 0, false) else 0\noutput Y[b, i, j]: i32\n"
     cascade = load_text(text).cascade
     exists = guard(cascade.definitions("X")[0], cascade)
-    found = meaning(text, TENSORS, **SIZES)["Y"].bool()
+    found = meaning(text, TENSORS, None, **SIZES)["Y"].bool()
     world = World(PARAMS, SIZES, tensors)
     for b, i, j in product(range(2), range(4), range(5)):
         said = world.element(exists, {"b": b, "i": i, "j": j})
