@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
-from hypothesis import HealthCheck, Phase, Verbosity, given, settings
-from hypothesis import seed as with_seed
 from torch import Tensor
 
 from attn_dsl.errors import AttnError
 from attn_dsl.ir.cascade import Output
 from attn_dsl.runtime.sizes import DTYPES, bind
+from attn_dsl.testing.choices import Choices, replay, simpler, spread
 from attn_dsl.testing.rounding import Bounded, bounded_results
-from attn_dsl.testing.strategies import Example
-from attn_dsl.testing.strategies import examples as argument_examples
+from attn_dsl.testing.strategies import Example, Limits, make_example
 from attn_dsl.testing.tolerance import compare
 
 if TYPE_CHECKING:
     from attn_dsl.runtime.attention import Attention
 
-# How many smaller inputs to try once one has failed; an interpreted kernel takes a second each.
-_SHRINKS = 40
-_SLOW = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example)
+# How many simpler inputs to try once one has failed; an interpreted kernel takes a second each.
+_SIMPLER = 40
 
 
 def check(
@@ -42,66 +39,41 @@ def check(
 
     ``target``: instead of the attention's own. ``seed``: None tries the same examples every time. ``longest``,
     ``widest``, ``work``: bounds on lengths, features and the elements of one statement; ``specials``: with NaN
-    and infinities. AssertionError with a short report of the smallest failure found; an AttnError as it is.
+    and infinities. AssertionError with a short report of the simplest failure found; an AttnError as it is.
     """
     if target is not None and target != attention.target:
         attention = type(attention)(attention.specification, attention.params, target, attention.schedule)
-    strategy = argument_examples(
-        attention.cascade, attention.params, dtypes, longest=longest, widest=widest, work=work,
-        specials=specials, device=_device(target),
-    )  # fmt: skip
-    search = _Search(attention)
-    run = given(strategy)(search.try_one)
-    run = settings(
-        max_examples=examples, deadline=None, database=None, derandomize=seed is None, print_blob=False,
-        verbosity=Verbosity.quiet, report_multiple_bugs=False, suppress_health_check=_SLOW,
-        phases=(Phase.generate, Phase.shrink),
-    )(run)  # fmt: skip
-    search.outcome(run if seed is None else with_seed(seed)(run))
+    limits = Limits(tuple(dtypes), longest, widest, work, specials, _device(target))
+    for k in range(examples):
+        choices = spread(seed or 0, k)
+        report = _try(attention, choices, limits)
+        if report:
+            raise AssertionError(_simplest(attention, choices.record, report, limits))
 
 
 def _device(target: str | None) -> str:
-    wanted = target != "interpreter" and torch.cuda.is_available()
-    return "cuda" if wanted else "cpu"
+    return "cuda" if target != "interpreter" and torch.cuda.is_available() else "cpu"
 
 
-class _Search:
-    """Tries examples; keeps the failure with the fewest elements, and stops shrinking when that takes long."""
+def _try(attention: Attention, choices: Choices, limits: Limits) -> str:
+    return failure(attention, make_example(attention.cascade, attention.params, choices, limits))
 
-    def __init__(self, attention: Attention) -> None:
-        self.attention = attention
-        self.failure = ""
-        self.elements = 0
-        self.error: AttnError | None = None
-        self.shrinks = 0
 
-    def try_one(self, example: Example) -> None:
-        """One example; AssertionError where it fails."""
-        if self.error is not None or self.shrinks >= _SHRINKS:
-            return
-        self.shrinks += bool(self.failure)
-        try:
-            report = failure(self.attention, example)
-        except AttnError as error:
-            self.error = error
-            raise
-        if report:
-            elements = sum(a.numel() for a in example.arguments.values())
-            if not self.failure or elements <= self.elements:
-                self.failure, self.elements = report, elements
-            raise AssertionError
-
-    def outcome(self, run: Any) -> None:
-        """Run all, and raise what was found."""
-        try:
-            run()
-        except Exception:  # hypothesis's own account of it, or that of a search cut short
-            if self.error is None and not self.failure:
-                raise
-        if self.error is not None:
-            raise self.error
-        if self.failure:
-            raise AssertionError(self.failure)
+def _simplest(attention: Attention, record: list[int], report: str, limits: Limits) -> str:
+    """The report of the simplest failing example found near one that fails."""
+    tries, progress = 0, True
+    while progress and tries < _SIMPLER:
+        progress = False
+        for candidate in simpler(record):
+            tries += 1
+            choices = replay(candidate)
+            found = _try(attention, choices, limits)
+            if found:
+                record, report, progress = choices.record, found, True
+                break
+            if tries >= _SIMPLER:
+                break
+    return report
 
 
 def failure(attention: Attention, example: Example) -> str:

@@ -9,18 +9,17 @@ from collections.abc import Mapping
 from enum import Enum
 from math import prod
 
-from hypothesis import strategies as st
-
 from attn_dsl.ir.cascade import Cascade, Einsum
 from attn_dsl.ir.walk import index_names
 from attn_dsl.runtime.sizes import evaluate_size
+from attn_dsl.testing.choices import Choices
 from attn_dsl.testing.usage import expressions
 
 
 class Role(Enum):
     """The sizes an index is tried at, the simplest first: failures shrink towards it."""
 
-    BATCH = (1, 2, 3, 0)
+    BATCH = (1, 2, 3, 2, 1, 3, 2, 0)
     MEMBER = (2, 3, 1, 5)
     LENGTH = (5, 1, 2, 16, 17, 33, 64, 127, 130, 0)
     FEATURE = (8, 1, 16, 17, 64, 80, 96, 192)
@@ -52,14 +51,13 @@ def _role(rank: int, place: int, members: int) -> Role:
     return Role.LENGTH if place == (1 if rank >= 3 else 0) else Role.BATCH
 
 
-@st.composite
 def index_sizes(
-    draw: st.DrawFn,
     cascade: Cascade,
     params: Mapping[str, int | float | bool],
-    longest: int = 130,
-    widest: int = 192,
-    work: int = 1 << 22,
+    choices: Choices,
+    longest: int,
+    widest: int,
+    work: int,
 ) -> dict[str, int]:
     """A size for every index. ``longest`` and ``widest`` bound lengths and features; ``work`` the number of
     elements of the largest statement."""
@@ -71,12 +69,12 @@ def index_sizes(
             bound = {Role.LENGTH: longest, Role.FEATURE: widest}.get(role, longest)
             # A composite of extent 0 would leave its other members open.
             least = 1 if name in inside else 0
-            sizes[name] = draw(st.sampled_from([n for n in role.value if least <= n <= bound]))
+            sizes[name] = choices.among([n for n in role.value if least <= n <= bound])
     lengths = [sizes[n] for n, role in known.items() if role is Role.LENGTH]
     reach = [max(lengths, default=1), sum(lengths[:2]) - 1, 2 * max(lengths, default=1) - 1]
     for name, role in known.items():
         if role is Role.TABLE:
-            sizes[name] = draw(st.sampled_from([*(max(1, n) for n in reach), *role.value]))
+            sizes[name] = choices.among([*(max(1, n) for n in reach), *role.value])
     return complete_sizes(_within(sizes, known, cascade, params, work), cascade, params)
 
 

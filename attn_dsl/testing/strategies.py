@@ -14,6 +14,7 @@ from torch import Tensor
 
 from attn_dsl.ir.cascade import Cascade, Input
 from attn_dsl.runtime.sizes import DTYPES, NAMES
+from attn_dsl.testing.choices import Choices
 from attn_dsl.testing.layouts import Layout, laid_out
 from attn_dsl.testing.sizes import index_sizes
 from attn_dsl.testing.usage import IntegerRange, integer_range
@@ -52,35 +53,49 @@ class Example:
         return "\n".join(lines)
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What to try. ``longest``, ``widest``: bounds on lengths and features; ``work``: on the elements of one
+    statement; ``specials`` lets NaN and infinities in."""
+
+    dtypes: tuple[str, ...] = ("f32", "bf16", "f16")
+    longest: int = 130
+    widest: int = 192
+    work: int = 1 << 21
+    specials: bool = False
+    device: str = "cpu"
+
+
 @st.composite
 def examples(
     draw: st.DrawFn,
     cascade: Cascade,
     params: Mapping[str, int | float | bool],
-    dtypes: Sequence[str] = ("f32", "bf16", "f16"),
-    *,
-    longest: int = 130,
-    widest: int = 192,
-    work: int = 1 << 22,
-    specials: bool = False,
-    device: str = "cpu",
+    limits: Limits = Limits(),
 ) -> Example:
-    """Arguments that fit the cascade: sizes, dtypes, layouts, values. ``specials`` lets NaN and infinities in."""
-    sizes = draw(index_sizes(cascade, params, longest, widest, work))
-    common = draw(st.sampled_from(dtypes))
-    mixed = common != "f64" and draw(st.integers(0, 7)) == 7
-    others = [d for d in dtypes if d != "f64"]
+    """Arguments that fit the cascade."""
+    return make_example(cascade, params, Choices(lambda n: draw(st.integers(0, n - 1))), limits)
+
+
+def make_example(
+    cascade: Cascade, params: Mapping[str, int | float | bool], choices: Choices, limits: Limits
+) -> Example:
+    """Arguments that fit the cascade: sizes, dtypes, layouts, values."""
+    sizes = index_sizes(cascade, params, choices, limits.longest, limits.widest, limits.work)
+    common = choices.among(limits.dtypes)
+    mixed = choices.once_in(8) and common != "f64"
+    others = [d for d in limits.dtypes if d != "f64"]
     result = Example({}, sizes, {})
     for declared in cascade.inputs:
-        dtype = declared.dtype or (draw(st.sampled_from(others)) if mixed else common)
+        dtype = declared.dtype or (choices.among(others) if mixed else common)
         shape = tuple(prod(sizes[i] for i in axis.indices) for axis in declared.axes)
-        tensor, layout = _tensor(draw, declared, dtype, shape, cascade, result, specials)
-        result.arguments[declared.name], result.layouts[declared.name] = tensor.to(device), layout
+        tensor, layout = _tensor(choices, declared, dtype, shape, cascade, result, limits.specials)
+        result.arguments[declared.name], result.layouts[declared.name] = tensor.to(limits.device), layout
     return result
 
 
 def _tensor(
-    draw: st.DrawFn,
+    choices: Choices,
     declared: Input,
     dtype: str,
     shape: tuple[int, ...],
@@ -88,21 +103,21 @@ def _tensor(
     example: Example,
     specials: bool,
 ) -> tuple[Tensor, Layout]:
-    generator = torch.Generator().manual_seed(draw(st.integers(0, 2**31 - 1)))
+    generator = torch.Generator().manual_seed(choices.number(0, 2**31 - 1))
     kind = DTYPES[dtype]
     if kind.is_floating_point:
-        values = draw(st.sampled_from([v for v in _FREQUENT if specials or v is not Values.SPECIAL]))
+        values = choices.among([v for v in _FREQUENT if specials or v is not Values.SPECIAL])
         example.values[declared.name] = values
         fill = partial(_reals, values=values, dtype=kind, generator=generator)
-        return draw(laid_out(shape, fill, list(Layout)))
+        return laid_out(shape, fill, choices)
     if dtype == "bool":
-        return draw(laid_out(shape, partial(_truths, generator=generator), list(Layout)))
+        return laid_out(shape, partial(_truths, generator=generator), choices)
     bounds = integer_range(declared, cascade, example.sizes)
-    if bounds.bounded and draw(st.integers(0, 3)) == 3:
+    if bounds.bounded and choices.once_in(4):
         bounds = IntegerRange(bounds.low - 2, bounds.high + 2)
-    rising = draw(st.booleans())
+    rising = choices.once_in(2)
     fill = partial(_integers, bounds=bounds, rising=rising, dtype=kind, generator=generator)
-    return draw(laid_out(shape, fill, list(Layout)))
+    return laid_out(shape, fill, choices)
 
 
 _FREQUENT = [*[Values.NORMAL] * 5, Values.HUGE, Values.TINY, Values.CONSTANT, Values.SPECIAL]
