@@ -54,12 +54,14 @@ def pages(shape: tuple[int, ...]) -> Tensor:
 @dataclass(frozen=True, slots=True)
 class Case:
     """``sizes``: of the indices, over the common ones of ``SIZES``; an unnamed dimension goes by
-    ``_tensor_position``. ``positive``: inputs drawn from (0.5, 1)."""
+    ``_tensor_position``. ``positive``: inputs drawn from (0.5, 1). ``widest``: bound on the features
+    that its kernels are tried at."""
 
     sizes: Mapping[str, int] = field(default_factory=dict[str, int])
     params: Mapping[str, int | float] = field(default_factory=dict[str, "int | float"])
     integers: Mapping[str, Integers] = field(default_factory=dict[str, Integers])
     positive: frozenset[str] = frozenset()
+    widest: int = 192
 
     def all_sizes(self, cascade: Cascade) -> dict[str, int]:
         """The extent of every index of the cascade."""
@@ -90,6 +92,7 @@ CASES: dict[str, Case] = {
     "basic/dense": Case(CROSS),
     "basic/cross_causal": Case(CROSS),
     "basic/dropout": Case(integers={"seed": seed}),
+    "basic/convolved_keys": Case({"u": 3}),
     "heads/grouped_query": Case(),
     "heads/multi_query": Case(CROSS),
     "heads/sparse_query": Case(CROSS),
@@ -129,6 +132,7 @@ CASES: dict[str, Case] = {
     "positions/bucket_bias": Case({"i": 40, "j": 40, "_bias_0": 8}, {"buckets": 8, "furthest": 20}),
     "positions/relative_logits": Case({"_E_1": 29}),
     "positions/rotary": Case(),
+    "positions/forgetting": Case({"t": 29}),
     "normalisers/soft_cap": Case(params={"cap": 1.5}),
     "normalisers/temperature": Case(),
     "normalisers/length_scale": Case(params={"trained": 9}),
@@ -144,23 +148,21 @@ CASES: dict[str, Case] = {
     "normalisers/entropy": Case(),
     "normalisers/entropy_of_weights": Case(),
     "normalisers/statistics": Case(),
+    "normalisers/landmark": Case({"i": 24, "c": 6, "t": 4}, {"block": 4}),
     "linear/retention": Case(positive=frozenset({"gamma"})),
     "linear/lightning": Case(positive=frozenset({"slope"})),
     "linear/linear": Case(),
-    "cache/two_bit": Case({**CODES, "i": 5}, {"group": 8}, {"KC": words, "VC": words}),
-    "cache/two_bit_recent": Case({**CODES, "i": 2, "n": 9}, {"group": 8}, {"KC": words, "VC": words}),
+    "cache/two_bit": Case({**CODES, "i": 5}, {"group": 8}, {"KC": words, "VC": words}, widest=8),
+    "cache/two_bit_recent": Case({**CODES, "i": 2, "n": 9}, {"group": 8}, {"KC": words, "VC": words}, widest=8),
     "cache/eight_bit": Case(CROSS, integers={"KC": bytes_, "VC": bytes_}, positive=frozenset({"sk", "sv"})),
-    "coming/block_selection": Case({"t": 4, "c": 8}, {"block": 4, "chosen": 3}),
-    "coming/page_table": Case(
+    "cache/page_table": Case(
         {"i": 3, "n": 10, "s": 4, "p": 5, "j": 20}, integers={"page": pages, "length": fixed(18, 7)},
     ),
-    "coming/lengths": Case(integers={"length": fixed(17, 29)}),
+    "cache/lengths": Case(integers={"length": fixed(17, 29)}),
+    "cache/token_gather": Case({**CROSS, "n": 8}, integers={"list": below(29)}),
+    "coming/block_selection": Case({"t": 4, "c": 8}, {"block": 4, "chosen": 3}),
     "coming/column_sums": Case(),
     "coming/diagonal_sums": Case({"o": 57}),
-    "coming/token_gather": Case({**CROSS, "n": 8}, integers={"list": below(29)}),
-    "coming/forgetting": Case({"t": 29}),
-    "coming/convolved_keys": Case({"u": 3}),
-    "coming/landmark": Case({"i": 24, "c": 6, "t": 4}, {"block": 4}),
 }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from tests.examples.dense.attend import causal_at_end, scores, softmax
+from tests.examples.dense.attend import attend, causal, causal_at_end, scores, softmax
 
 
 def dense(Q: Tensor, K: Tensor, V: Tensor) -> Tensor:
@@ -36,3 +36,16 @@ def dropout(Q: Tensor, K: Tensor, V: Tensor, seed: Tensor, rate: float) -> Tenso
     uniform = [(philox(place, int(seed)) >> 8) / 2**24 for place in product(*map(range, P.shape))]
     kept = torch.tensor(uniform, dtype=P.dtype).reshape(P.shape) >= rate
     return P * kept / (1 - rate) @ V
+
+
+def convolved(X: Tensor, W: Tensor) -> Tensor:
+    """A causal depthwise convolution along the tokens, by torch's own."""
+    b, h, n, d = X.shape
+    taps = W.shape[-1]
+    signal = torch.nn.functional.pad(X.permute(0, 1, 3, 2).reshape(b, h * d, n), (taps - 1, 0))
+    result = torch.nn.functional.conv1d(signal, W.flip(-1).reshape(h * d, 1, taps), groups=h * d)
+    return result.reshape(b, h, d, n).permute(0, 1, 3, 2)
+
+
+def convolved_keys(Q: Tensor, K: Tensor, V: Tensor, WK: Tensor, WV: Tensor) -> Tensor:
+    return attend(Q, convolved(K, WK), convolved(V, WV), causal(Q, K))

@@ -38,3 +38,22 @@ def two_bit_recent(
 
 def eight_bit(Q: Tensor, KC: Tensor, VC: Tensor, sk: Tensor, sv: Tensor) -> Tensor:
     return attend(Q, KC * sk[..., None], VC * sv[..., None], causal_at_end(Q, KC))
+
+
+def page_table(Q: Tensor, K: Tensor, V: Tensor, page: Tensor, length: Tensor) -> Tensor:
+    results = list[Tensor]()
+    for b, n in enumerate(length.tolist()):
+        k, v = (x[page[b].long()].flatten(0, 1)[:n].transpose(0, 1) for x in (K, V))
+        aligned = torch.ones(Q.shape[2], n, dtype=torch.bool).tril(n - Q.shape[2])
+        results.append(attend(Q[b], k, v, aligned))
+    return torch.stack(results)
+
+
+def lengths(Q: Tensor, K: Tensor, V: Tensor, length: Tensor) -> Tensor:
+    parts = [attend(Q[b], K[b, :, :n], V[b, :, :n]) for b, n in enumerate(length.tolist())]
+    return torch.stack(parts)
+
+
+def token_gather(Q: Tensor, K: Tensor, V: Tensor, list: Tensor) -> Tensor:
+    chosen = list.long()[..., None]
+    return attend(Q, K.take_along_dim(chosen, 2), V.take_along_dim(chosen, 2))

@@ -88,3 +88,18 @@ entropy_of_weights = entropy
 def statistics(Q: Tensor, K: Tensor, V: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     x = torch.where(causal(Q, K), scores(Q, K), -torch.inf)
     return weighted(x.softmax(-1), V), x.amax(-1), x.logsumexp(-1)
+
+
+def landmark(Q: Tensor, K: Tensor, V: Tensor, block: int) -> Tensor:
+    """Row by row, as the definition reads."""
+    x, out = scores(Q, K), torch.zeros(*Q.shape[:3], V.shape[3], dtype=Q.dtype)
+    for i in range(Q.shape[2]):
+        own = [j for j in range(i // block * block, i + 1) if j % block != block - 1]
+        marks = [c * block + block - 1 for c in range(i // block)]
+        share = x[:, :, i, marks + own].softmax(-1)
+        for place, mark in enumerate(marks):
+            tokens = slice(mark - block + 1, mark)
+            inside = x[:, :, i, tokens].softmax(-1)[..., None] * V[:, :, tokens]
+            out[:, :, i] += share[..., place, None] * inside.sum(2)
+        out[:, :, i] += (share[..., len(marks) :, None] * V[:, :, own]).sum(2)
+    return out

@@ -53,3 +53,8 @@ def rotary(Q: Tensor, K: Tensor, V: Tensor, base: float) -> Tensor:
         return torch.cat([z.real, z.imag], -1)
 
     return attend(rotated(Q), rotated(K), V, causal(Q, K))
+
+
+def forgetting(Q: Tensor, K: Tensor, V: Tensor, f: Tensor) -> Tensor:
+    G = torch.sigmoid(f).log().cumsum(-1)
+    return attend(Q, K, V, causal(Q, K), G[..., :, None] - G[..., None, :])
