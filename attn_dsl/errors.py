@@ -18,6 +18,9 @@ from dataclasses import dataclass
 
 from attn_dsl.ir.expr import Span
 
+_UNPRINTABLE = "\N{REPLACEMENT CHARACTER}"
+_WIDEST = 140
+
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
@@ -44,19 +47,27 @@ class Diagnostic:
 
 def _excerpt(span: Span, text: str | None, gutter: str) -> list[str]:
     head = f"{gutter}--> {span.file}:{span.line}:{span.column}"
-    rows = text.splitlines() if text is not None else []
-    if not 1 <= span.line <= len(rows):
+    rows = text.split("\n") if text is not None else []
+    if not 1 <= span.line <= len(rows) or not rows[span.line - 1]:
         return [head]
-    row = rows[span.line - 1]
-    end = span.end_column if span.end_line == span.line else len(row) + 1
+    row = "".join(c if c.isprintable() or c == "\t" else _UNPRINTABLE for c in rows[span.line - 1])
+    start = span.column - 1
+    end = span.end_column - 1 if span.end_line == span.line else len(row)
+    row, shift = _window(row.rstrip(_UNPRINTABLE + " "), start)
+    start, end = start - shift, min(end - shift, max(len(row), start - shift + 1))
     # Tabs are kept in the underline, so that it stands under the span at any tab width.
-    pad = "".join("\t" if c == "\t" else " " for c in row[: span.column - 1])
-    return [
-        head,
-        f"{gutter} |",
-        f"{span.line} | {row}",
-        f"{gutter} | {pad}{'^' * max(1, end - span.column)}",
-    ]
+    pad = "".join("\t" if c == "\t" else " " for c in row[:start]).ljust(start)
+    return [head, f"{gutter} |", f"{span.line} | {row}", f"{gutter} | {pad}{'^' * max(1, end - start)}"]
+
+
+def _window(row: str, start: int) -> tuple[str, int]:
+    """The part of a very long line around a column, and how far it is shifted to the left."""
+    if len(row) <= _WIDEST:
+        return row, 0
+    first = max(0, min(start - _WIDEST // 2, len(row) - _WIDEST))
+    last = first + _WIDEST
+    before, after = "…" if first else "", "…" if last < len(row) else ""
+    return before + row[first:last] + after, first - len(before)
 
 
 class AttnError(Exception):

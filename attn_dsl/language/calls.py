@@ -8,8 +8,12 @@ from attn_dsl.ir.cascade import Einsum, Reduction
 from attn_dsl.ir.expr import Expr, IndexVar, Read, Span
 from attn_dsl.ir.walk import index_names
 from attn_dsl.language import syntax as s
-from attn_dsl.language.environment import Bindings, Problem, suggestion
-from attn_dsl.language.terms import MAX_CALL_DEPTH, TermResolver, check_arity
+from attn_dsl.language.bounds import MAX_STATEMENTS
+from attn_dsl.language.environment import Bindings, Given, Problem, suggestion
+from attn_dsl.language.terms import TermResolver, check_arity, check_recursion
+
+# Leaves room for a number within the length a name may have.
+_LONGEST_BASE = 58
 
 
 @dataclass(slots=True)
@@ -27,18 +31,30 @@ class CallSite:
         env = self.terms.env
         function = env.cascade_defs.get(call.name)
         if function is None:
-            raise Problem(
-                f"there is no cascade function '{call.name}'", bound.site or call.name_span,
-                suggestion(call.name, env.cascade_defs),
-            )  # fmt: skip
+            raise self._no_function(call, bound.site or call.name_span)
         if call.over is None:
             raise Problem(f"'{call.name}' needs the index it reduces", span, f"{call.name}[j](...)")
-        if call.name in bound.active or bound.depth > MAX_CALL_DEPTH:
-            raise Problem(f"'{call.name}' calls itself", span, "functions are inlined and cannot recurse")
+        check_recursion(call.name, bound, span)
         args = tuple(self.terms.resolve(a, bound, self) for a in call.args)
-        check_arity(call.name, function.parameters, args, span)
+        check_arity(call.name, function.parameters, len(args), span, function.over)
         over = self._reduced(function, call, span, bound)
-        return _Inlining(self, function, args, over, span, bound).run()
+        try:
+            return _Inlining(self, function, args, over, span, bound).run()
+        except Problem as problem:
+            raise problem.inside(function.name, function.span, span) from None
+
+    def _no_function(self, call: s.Call, span: Span) -> Problem | Given:
+        env, name = self.terms.env, call.name
+        if name in env.failed:
+            return Given(name)
+        if env.kind_of_name(name) == "a function":
+            return Problem(f"'{name}' reduces no index", span, f"without the brackets: {name}(...)")
+        if env.kind_of_name(name):
+            return Problem(f"'{name}' is {env.kind_of_name(name)}, not a function", span)
+        help = (
+            suggestion(name, env.cascade_defs) or f"define it: def {name}[j](x) {{ ...; return expression }}"
+        )
+        return Problem(f"there is no cascade function '{name}'", span, help)
 
     def _reduced(
         self, function: s.CascadeDef, call: s.Call, span: Span, bound: Bindings
@@ -49,16 +65,14 @@ class CallSite:
                 raise Problem("the brackets of a cascade function take indices", term.span, "softmax[j](x)")
             names = bound.over.get(term.text) or self.terms.env.members(term.text)
             for name in names:
-                if name not in self.terms.env.indices:
-                    raise Problem(
-                        f"'{name}' is not an index", term.span, suggestion(name, self.terms.env.indices)
-                    )
+                self.terms.env.check_index(name, bound.site or term.span)
             actual.append(names)
         formals = function.over
         if len(formals) == 1:
             return {formals[0]: tuple(n for names in actual for n in names)}
         if len(formals) != len(actual):
-            raise Problem(f"'{function.name}' reduces {len(formals)} indices, {len(actual)} given", span)
+            raise Problem(f"'{function.name}' reduces {len(formals)} indices, {len(actual)} given", span,
+                          f"{function.name}[{', '.join(formals)}]({', '.join(function.parameters)})")  # fmt: skip
         return dict(zip(formals, actual, strict=True))
 
 
@@ -85,7 +99,7 @@ class _Inlining:
             if isinstance(line, s.Return):
                 return self.site.terms.resolve(line.value, self.bound, self.site)
             self._local(line)
-        raise Problem(f"'{self.function.name}' returns nothing", self.span, "end it with 'return x'")
+        raise Problem(f"'{self.function.name}' returns nothing", self.span, "end it with 'return expression'")
 
     def _local(self, line: s.Assignment) -> None:
         env, terms = self.site.terms.env, self.site.terms
@@ -101,6 +115,9 @@ class _Inlining:
         keys = tuple(IndexVar(d, self.span) for d in dims)
         statement = Einsum(name, dims, keys, reduce, depends if reduce else (), body, where, self.span)
         self.site.emitted.append(statement)
+        if len(env.statements) + len(self.site.emitted) > MAX_STATEMENTS:
+            raise Problem(f"written out, this file has more than {MAX_STATEMENTS} statements", self.span,
+                          "call fewer functions inside functions")  # fmt: skip
         env.dims[name] = dims
         env.kinds[name] = terms.kind(body) if reduce is not Reduction.MEAN else "real"
         env.used.add(name)
@@ -114,10 +131,11 @@ class _Inlining:
     def _name(self, local: str, reduce: Reduction | None) -> str:
         if local in self.names:
             if reduce is None:
-                raise Problem(f"'{local}' is defined twice in '{self.function.name}'", self.span)
+                raise Problem(f"'{local}' is defined twice in '{self.function.name}'", self.span,
+                              "several reductions with one operator add up; '=' stands alone")  # fmt: skip
             return self.names[local]
         env = self.site.terms.env
-        base = f"{self.site.target}_{local}"
+        base = f"{self.site.target}_{local}"[:_LONGEST_BASE]
         name, number = base, 2
         while name in env.taken:
             name, number = f"{base}{number}", number + 1

@@ -49,6 +49,11 @@ class Declarations:
                         if dimension.alias is not None:
                             self.env.aliases.setdefault(dimension.alias, dimension.names)
 
+    def declare_or_give_up(self, line: s.Line) -> None:
+        """Enter one line; what it would have declared is not reported as missing if that fails."""
+        if not self.resolver.attempt(lambda: self.declare(line)) and (name := getattr(line, "name", None)):
+            self.env.failed.add(name)
+
     def declare(self, line: s.Line) -> None:
         """Enter one line into the environment."""
         env = self.env
@@ -80,7 +85,8 @@ class Declarations:
                 self._index_line(line)
             case s.InputLine():
                 for tensor in line.tensors:
-                    self.resolver.attempt(lambda tensor=tensor: self._input(tensor))
+                    if not self.resolver.attempt(lambda tensor=tensor: self._input(tensor)):
+                        env.failed.add(tensor.name)
             case s.OutputLine():
                 for tensor in line.tensors:
                     self.resolver.attempt(lambda tensor=tensor: self._output(tensor))
@@ -268,8 +274,11 @@ class Declarations:
                 self.env.failed.add(line.name)
         known = self._known_sizes()
         unknown = [i for i in self.env.indices.values() if i.name not in known | self.env.failed]
-        for index in [i for i in unknown if i.size is None] or unknown:
-            self.resolver.problems.append(self._no_size(index, carried).diagnostic)
+        shown: set[Span | None] = set()  # of the members of a composite, one size to declare is enough
+        for index in reversed([i for i in unknown if i.size is None] or unknown):
+            if index.span not in shown:
+                self.resolver.problems.append(self._no_size(index, carried).diagnostic)
+            shown.add(index.span)
 
     def _known_sizes(self) -> set[str]:
         """The indices whose extents follow from the shapes of the inputs and the declared sizes."""
@@ -293,7 +302,7 @@ class Declarations:
             return Problem(f"the size of '{index.name}' depends on itself", index.span, _SIZES)
         help = f"index {index.name} < ..."
         if index.name in carried:
-            return Problem(f"the inputs do not give the size of '{index.name}' alone", index.span, help)
+            return Problem(f"the inputs give the size of '{index.name}' only in a product", index.span, help)
         return Problem(f"index '{index.name}' has no size", index.span, help)
 
     def _resolve_size(self, line: s.IndexLine) -> None:

@@ -12,8 +12,21 @@ from attn_dsl.ir.expr import Expr, Span
 from attn_dsl.ir.operators import DTYPES, FUNCTIONS
 from attn_dsl.language import syntax as s
 
-RANKINGS = ("topk", "topp", "argsort", "argmax")
-FORMS_OF_CALL = {"size": "size(j)", "detach": "detach(x)", "default": "default(x, 0)"}
+RANKINGS = {
+    "topk": "topk[c](x, k)",
+    "topp": "topp[c](x, p)",
+    "argsort": "argsort[j](x)",
+    "argmax": "argmax[j](x)",
+}
+FORMS_OF_CALL = {
+    "size": "size(j)",
+    "detach": "detach(x)",
+    "default": "default(x, 0)",
+    "clamp": "clamp(x, low, high)",
+    "min": "min(a, b)",
+    "max": "max(a, b)",
+    "uniform": "uniform(seed, b, h, i, j)",
+}
 
 
 class Problem(Exception):
@@ -27,9 +40,11 @@ class Problem(Exception):
         """The same problem, which stands in the body of a function called at ``site``."""
         where = f"line {place.line}" if place.file == site.file else f"{place.file}:{place.line}"
         told = self.diagnostic
-        return Problem(told.message, told.span, told.help, (*told.notes, f"in '{function}', {where}"))
+        notes = (*told.notes, f"in '{function}', {where}")[:_NOTES]
+        return Problem(told.message, told.span, told.help, notes)
 
 
+_NOTES = 4
 UNDECLARED = "an index comes from an input's dimensions or 'index NAME < size'"
 
 

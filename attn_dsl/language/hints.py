@@ -47,7 +47,7 @@ class Stop:
 
 def begins_nothing(stop: Stop) -> str | None:
     """Help for ``ouput O[b]``, where the first word should have been a keyword."""
-    if "REDUCE" not in stop.accepts or not stop.token[:1].isalpha() or not stop.first_word.isidentifier():
+    if "REDUCE" not in stop.accepts or not stop.token[:1].isalnum() or not stop.first_word.isidentifier():
         return None
     if stop.first_word == "return":
         return f"'return' ends a cascade function: {FORMS['def']}"
@@ -66,7 +66,7 @@ def _spelling(stop: Stop) -> str:
     """Operators of other languages."""
     token, accepts = stop.token, stop.accepts
     defining = "REDUCE" in accepts
-    if token == "=" and not accepts & {"REDUCE", "EQUAL"} and stop.first_word not in ("index", "param"):
+    if token == "=" and "COMPARE" in accepts and stop.first_word != "index":
         return "equality is '=='"
     if token in ("&", "|") and stop.before.endswith(token):
         return f"predicates are joined with '{'and' if token == '&' else 'or'}'"

@@ -12,7 +12,7 @@ from attn_dsl.ir.cascade import Cascade
 from attn_dsl.ir.expr import Span
 from attn_dsl.language import syntax as s
 from attn_dsl.language.advice import advice
-from attn_dsl.language.parse import parse
+from attn_dsl.language.parse import parse, plain_text
 from attn_dsl.language.resolve import Resolver
 
 MAX_BYTES = 1_000_000
@@ -60,45 +60,28 @@ def read_source(path: Path) -> str:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
-        raise LanguageError(Diagnostic(f"{path} is not UTF-8 text (line {line})")) from None
+        raise LanguageError(
+            Diagnostic(f"{path} is not UTF-8 text (line {line})", help="save it as UTF-8")
+        ) from None
 
 
 def load_text(text: str, file: str = "<text>") -> Specification:
     """Resolve a text; ``file`` names it in messages and is where imports are relative to."""
     lines, problems = parse(text, file)
     prelude, sources = _prelude()
-    sources = {**sources, file: text}
+    sources = {**sources, file: plain_text(text)}
     resolver = Resolver()
     resolver.problems += problems
     resolver.library(list(prelude))
     _import(resolver, lines, file, sources, (str(Path(file).resolve()),))
-    lost = bool(problems)
     cascade = resolver.file(lines, Span(file, 1, 1, 1, 1))
     if resolver.problems:
-        raise LanguageError(_ordered(resolver.problems, lost), sources)
+        raise LanguageError(_ordered(resolver.problems), sources)
     return Specification(cascade, sources, (*resolver.warnings, *advice(cascade)))
 
 
-def _ordered(problems: list[Diagnostic], lost: bool) -> list[Diagnostic]:
-    """In reading order. Where a statement could not be read at all, names it would have defined are not
-    reported as missing."""
-    if lost:
-        problems = [
-            p
-            for p in problems
-            if not (
-                p.message.endswith(
-                    (
-                        "is not defined",
-                        "is never defined",
-                        "is not an index",
-                        "has no size",
-                        "no attention",
-                        "no output",
-                    )
-                )
-            )
-        ]
+def _ordered(problems: list[Diagnostic]) -> list[Diagnostic]:
+    """In reading order."""
     return sorted(problems, key=lambda p: (p.span.line, p.span.column) if p.span else (1 << 30, 0))
 
 

@@ -15,7 +15,7 @@ from attn_dsl.ir.cascade import (
     Statement,
 )
 from attn_dsl.ir.expr import Expr, IndexVar, Span
-from attn_dsl.ir.walk import index_names
+from attn_dsl.ir.walk import index_names, walk
 from attn_dsl.language import syntax as s
 from attn_dsl.language.calls import CallSite
 from attn_dsl.language.declarations import Declarations
@@ -60,22 +60,19 @@ class Resolver:
         declarations.aliases(lines)
         for line in lines:
             if not isinstance(line, s.Assignment):
-                self.attempt(lambda line=line: declarations.declare(line))
-        declarations.finish()
+                declarations.declare_or_give_up(line)
         assignments = [line for line in lines if isinstance(line, s.Assignment)]
         for line in assignments:
             self.env.later.setdefault(line.target, line.span)
             self.env.taken.add(line.target)
+        declarations.finish()
         self.env.taken |= set(self.env.inputs)
         for line in assignments:
             if not self.attempt(lambda line=line: self._statement(line)):
                 self.env.failed.add(line.target)
         self._masks()
         self._outputs()
-        if self.name is None and not self.problems:
-            self.problems.append(
-                Diagnostic("the file declares no attention", where, "begin it with: attention NAME")
-            )
+        self._complete(where, any(isinstance(line, s.OutputLine) for line in lines))
         self._unused()
         env = self.env
         return Cascade(
@@ -98,18 +95,27 @@ class Resolver:
             self._add(self._ranking(line, line.body, dims, site))
             return
         body = self.terms.resolve(line.body, Bindings(), site)
-        where = None
-        if line.where is not None:
-            where = self.terms.boolean(self.terms.resolve(line.where, Bindings(), site), "'where'")
+        where = self._where(line, site)
         reduce = _KINDS[line.operator] if line.operator in _KINDS else Reduction(line.operator)
         left = {n for key in keys for n in index_names(key)}
         over = tuple(n for n in dict.fromkeys((*index_names(body), *index_names(where))) if n not in left)
         if reduce is None and over:
             raise self._only_on_right(line, over[0], body)
+        if reduce is None and any(not isinstance(key, IndexVar) for key in keys):
+            raise Problem(f"'=' cannot send elements to computed positions of '{line.target}'", line.operator_span,
+                          "several may meet in one place; say how they combine: '+=', 'max=', ...")  # fmt: skip
+        if reduce is Reduction.ANY or reduce is Reduction.ALL:
+            self.terms.boolean(body, f"what '{reduce.value}=' reduces")
         self._check_redefinition(line, reduce, dims)
         for statement in site.emitted:
             env.statements.append(statement)
         self._add(Einsum(line.target, dims, keys, reduce, over, body, where, line.span))
+
+    def _where(self, line: s.Assignment, site: CallSite) -> Expr | None:
+        if line.where is None:
+            return None
+        guard = self.terms.resolve(line.where, Bindings(), site)
+        return self.terms.growth.check(self.terms.boolean(guard, "'where'"), line.where.span)
 
     def _add(self, statement: Statement) -> None:
         env = self.env
@@ -137,7 +143,8 @@ class Resolver:
         if all(isinstance(k, IndexVar) for k in keys):
             names = tuple(k.name for k in keys if isinstance(k, IndexVar))
             if len(set(names)) != len(names):
-                raise Problem(f"an index stands twice in '{line.target}'", line.span)
+                raise Problem(f"an index stands twice in '{line.target}'", line.span,
+                              "name them apart, and restrict: T[i,k] = ... where k == i")  # fmt: skip
             return names, keys
         declared = self.env.outputs.get(line.target)
         dims = self.env.dims.get(line.target)
@@ -151,34 +158,63 @@ class Resolver:
         return dims, keys
 
     def _ranking(self, line: s.Assignment, call: s.Call, dims: tuple[str, ...], site: CallSite) -> Ranking:
-        kind = RankingKind(call.name)
+        kind, form = RankingKind(call.name), RANKINGS[call.name]
         counted = kind in (RankingKind.TOPK, RankingKind.TOPP)
         if call.over is None or len(call.over) != 1 or len(call.args) != (2 if counted else 1):
-            form = f"{call.name}[c](x, k)" if counted else f"{call.name}[j](x)"
-            raise Problem(f"'{call.name}' is written {form}", call.span)
+            raise Problem(f"'{call.name}' is written {form}", call.span, f"{line.target}[...] = {form}")
         if line.operator:
-            raise Problem(f"'{call.name}' is assigned with '='", line.operator_span)
-        over = call.over[0]
-        if not isinstance(over, s.Name) or over.text not in self.env.indices:
-            raise Problem(f"'{call.name}' compares along one index", over.span)
+            raise Problem(
+                f"'{call.name}' is assigned with '='", line.operator_span, f"{line.target}[...] = {form}"
+            )
+        over = self._ranked_index(call, call.over[0])
         body = self.terms.resolve(call.args[0], Bindings(), site)
-        count = self.terms.resolve(call.args[1], Bindings(), site) if counted else None
-        where = None
-        if line.where is not None:
-            where = self.terms.boolean(self.terms.resolve(line.where, Bindings(), site), "'where'")
-        stray = [n for n in (*index_names(body), *index_names(where)) if n not in dims and n != over.text]
-        if stray:
-            raise Problem(f"index '{stray[0]}' stands only on the right of '='", call.span)
-        if kind is not RankingKind.ARGMAX and over.text not in dims:
-            raise Problem(f"the result of '{call.name}' keeps the index '{over.text}'", line.span)
+        count = self._count(kind, call.args[1], site) if counted else None
+        where = self._where(line, site)
+        self._check_ranked(line, call, dims, over, (body, where, count))
+        self._check_redefinition(line, None, dims)
         self.env.statements += site.emitted
-        return Ranking(line.target, dims, kind, over.text, body, count, where, line.span)
+        return Ranking(line.target, dims, kind, over, body, count, where, line.span)
+
+    def _ranked_index(self, call: s.Call, over: s.Term) -> str:
+        if not isinstance(over, s.Name) or len(self.env.members(over.text)) != 1:
+            raise Problem(f"'{call.name}' compares along one index", over.span, RANKINGS[call.name])
+        name = self.env.members(over.text)[0]
+        self.env.check_index(name, over.span)
+        return name
+
+    def _count(self, kind: RankingKind, term: s.Term, site: CallSite) -> Expr:
+        count = self.terms.resolve(term, Bindings(), site)
+        return self.terms.integer(count, "the count of 'topk'") if kind is RankingKind.TOPK else count
+
+    def _check_ranked(
+        self, line: s.Assignment, call: s.Call, dims: tuple[str, ...], over: str,
+        parts: tuple[Expr | None, Expr | None, Expr | None],
+    ) -> None:  # fmt: skip
+        """The result has the indices of what is ranked; argmax alone drops the one it ranks along."""
+        if any(not isinstance(slot, s.Name) for slot in line.slots):
+            raise Problem(f"'{call.name}' writes to no computed position", line.span, "write plain indices")
+        drops = call.name == RankingKind.ARGMAX.value
+        if drops == (over in dims):
+            rule = "does not have" if drops else "keeps"
+            help = f"{'leave it out' if drops else 'write it'} on the left"
+            raise Problem(f"the result of '{call.name}' {rule} the index '{over}'", line.span, help)
+        body, where, count = parts
+        ranked = {*dims, over}
+        for expr, names in ((body, ranked), (where, ranked), (count, ranked - {over})):
+            nodes = walk(expr) if expr is not None else ()
+            stray = next((n for n in nodes if isinstance(n, IndexVar) and n.name not in names), None)
+            if stray is not None:
+                raise Problem(f"index '{stray.name}' stands only on the right of '='", stray.span,
+                              "sum over it before, in a tensor of its own")  # fmt: skip
 
     def _only_on_right(self, line: s.Assignment, index: str, body: Expr) -> Problem:
-        from attn_dsl.ir.walk import walk
-
         at = next((n.span for n in walk(body) if isinstance(n, IndexVar) and n.name == index), line.span)
-        return Problem(f"index '{index}' stands only on the right of '='", at, "'+=' sums over it")
+        notes: tuple[str, ...] = ()
+        if at is not None and not line.span.line <= at.line <= line.span.end_line:
+            notes = (f"it comes from line {at.line}",)
+            at = line.operator_span
+        return Problem(f"index '{index}' stands only on the right of '='", at,
+                       f"'+=' sums over it: {line.target}[...] += ...", notes)  # fmt: skip
 
     def _check_redefinition(
         self, line: s.Assignment, reduce: Reduction | None, dims: tuple[str, ...]
@@ -196,7 +232,9 @@ class Resolver:
                           f"'{reduce.value}=' here", line.span, "contributions share one operator")  # fmt: skip
         if first.dims != dims:
             raise Problem(
-                f"'{line.target}' has the indices [{','.join(first.dims)}] on line {line_number}", line.span
+                f"'{line.target}' has the indices [{','.join(first.dims)}] on line {line_number}",
+                line.span,
+                "contributions have the same indices, in one order",
             )
 
     # the rest of the file
@@ -224,8 +262,18 @@ class Resolver:
             elif sorted(dims) != sorted(laid_out):
                 self.problems.append(Diagnostic(f"output '{output.name}' has the indices [{','.join(dims)}]",
                                                 output.span, "name the same indices here, in any order"))  # fmt: skip
-        if not self.env.outputs and not self.problems:
-            self.problems.append(Diagnostic("the file has no output", None, "add: output O[...]"))
+
+    def _complete(self, where: Span, has_output: bool) -> None:
+        """An attention has a name and an output."""
+        unread = self.env.failed
+        if self.name is None and "attention" not in unread:
+            self.problems.append(
+                Diagnostic("the file declares no attention", where, "begin it with: attention NAME")
+            )
+        elif not has_output and "output" not in unread:
+            self.problems.append(
+                Diagnostic("the attention has no output", where, "end it with: output O[...]")
+            )
 
     def _unused(self) -> None:
         masks = {n: line for n, line in self.env.masks.items() if not line.span.file.startswith("<library>")}

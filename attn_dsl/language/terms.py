@@ -21,13 +21,23 @@ from attn_dsl.ir.expr import (
 )
 from attn_dsl.ir.operators import DTYPES, FUNCTIONS, OPERATORS
 from attn_dsl.language import syntax as s
-from attn_dsl.language.environment import RANKINGS, Bindings, Environment, Given, Problem, suggestion
+from attn_dsl.language.bounds import Growth
+from attn_dsl.language.environment import (
+    FORMS_OF_CALL,
+    RANKINGS,
+    Bindings,
+    Environment,
+    Given,
+    Problem,
+    suggestion,
+)
 from attn_dsl.language.kinds import kind_of
 
 if TYPE_CHECKING:
     from attn_dsl.language.calls import CallSite
 
 MAX_CALL_DEPTH = 30
+MAX_RESOLVING = 140
 _CONSTANTS: dict[str, float | bool] = {
     "inf": float("inf"),
     "true": True,
@@ -43,6 +53,8 @@ class TermResolver:
 
     def __init__(self, environment: Environment) -> None:
         self.env = environment
+        self.growth = Growth()
+        self._depth = 0
 
     def kind(self, expr: Expr) -> str:
         """integer, real or boolean."""
@@ -51,6 +63,16 @@ class TermResolver:
     def resolve(self, term: s.Term, bound: Bindings, site: CallSite | None = None) -> Expr:
         """The expression a term means."""
         span = bound.site or term.span
+        if self._depth > MAX_RESOLVING:
+            raise Problem(f"names and functions inside one another, more than {MAX_RESOLVING} deep", span,
+                          "give a part of it a tensor of its own")  # fmt: skip
+        self._depth += 1
+        try:
+            return self._resolve(term, span, bound, site)
+        finally:
+            self._depth -= 1
+
+    def _resolve(self, term: s.Term, span: Span, bound: Bindings, site: CallSite | None) -> Expr:
         match term:
             case s.Number(value=value):
                 return Const(value, span)
@@ -77,8 +99,9 @@ class TermResolver:
     def integer(self, expr: Expr, what: str) -> Expr:
         """The expression, which must be an integer."""
         if self.kind(expr) == "real":
+            powers = "; a power is written '**'" if "'^'" in what else ""
             raise Problem(
-                f"{what} must be an integer, this is real", expr.span, "use '//', or a cast: i32(x)"
+                f"{what} must be an integer, this is real", expr.span, f"use '//', or a cast: i32(x){powers}"
             )
         return expr
 
@@ -129,8 +152,10 @@ class TermResolver:
 
     def _expand(self, name: str, term: s.Term, bound: Bindings, span: Span) -> Expr:
         if name in bound.active:
-            raise Problem(f"'{name}' is defined by itself", span)
-        return self.resolve(term, Bindings(site=bound.site, active=(*bound.active, name)))
+            raise Problem(f"'{name}' is defined by itself", span, "define one of them without the other")
+        self.growth.inlined(span)
+        inner = Bindings(site=bound.site, active=(*bound.active, name))
+        return self.growth.check(self.resolve(term, inner), span)
 
     def _composite(self, members: tuple[str, ...], span: Span) -> Expr:
         value: Expr = IndexVar(members[0], span)
@@ -138,20 +163,36 @@ class TermResolver:
             value = Op("add", (Op("mul", (value, SizeOf(member, span)), span), IndexVar(member, span)), span)
         return value
 
-    def _unknown(self, name: str, span: Span) -> Problem | Given:
+    def _unknown(self, name: str, span: Span, tensor: bool = False) -> Problem | Given:
         env = self.env
         if name in env.failed:
             return Given(name)
         if name in env.later:
-            line = env.later[name].line
+            return self._too_early(name, span)
+        what = env.kind_of_name(name)
+        if what:
+            call = what == "a function"
+            help = f"call it: {FORMS_OF_CALL.get(name, name + '(...)')}" if call else f"write {name}"
+            return Problem(f"'{name}' is {what}" + (", not a tensor" if tensor else ""), span, help)
+        if tensor:
+            help = f"a tensor is an input, or defined by a statement above: {name}[...] = ..."
             return Problem(
-                f"'{name}' is used before it is defined",
-                span,
-                f"move it below line {line}, or line {line} up",
+                f"'{name}' is not defined", span, suggestion(name, [*env.dims, *env.later]) or help
             )
-        known = [*env.indices, *env.params, *env.lets, *env.masks, *env.dims, *env.scalar_defs, *FUNCTIONS]
-        help = suggestion(name, known) or "an index comes from an input's dimensions or 'index NAME < size'"
-        return Problem(f"'{name}' is not defined", span, help)
+        known = [*env.indices, *env.params, *env.lets, *env.masks, *env.dims]
+        help = f"declare it: 'index {name} < ...', 'param {name}: float' or 'let {name} = ...'"
+        return Problem(f"'{name}' is not defined", span, suggestion(name, known) or help)
+
+    def _too_early(self, name: str, span: Span) -> Problem:
+        line = self.env.later[name].line
+        if span.line == line:
+            help = "a statement reads what stands above it; a running sum is a sum 'where t <= i'"
+            return Problem(f"'{name}' is defined by itself", span, help)
+        if span.line > line:
+            return Problem(f"'{name}' is computed", span, "only inputs can be read in a declaration")
+        return Problem(
+            f"'{name}' is used before it is defined", span, f"move it below line {line}, or line {line} up"
+        )
 
     # reads
 
@@ -174,9 +215,8 @@ class TermResolver:
 
     def _subscript(self, term: s.Subscript, span: Span, bound: Bindings, site: CallSite | None) -> Expr:
         if term.name in bound.values:
-            raise Problem(
-                f"'{term.name}' is a parameter here and takes no indices", span, f"write {term.name}"
-            )
+            raise Problem(f"'{term.name}' is a parameter here and takes no indices", span,
+                          f"write {term.name}, and give the indices in the call")  # fmt: skip
         dims = self._tensor_dims(term, bound)
         indices = [e for e in self.slots(term.slots, bound, site) if e is not None]
         self._check_rank(term, len(indices), dims, span)
@@ -184,7 +224,7 @@ class TermResolver:
 
     def _tensor_dims(self, term: s.Subscript, bound: Bindings) -> tuple[str, ...]:
         if term.name not in self.env.dims:
-            raise self._unknown(term.name, bound.site or term.name_span)
+            raise self._unknown(term.name, bound.site or term.name_span, tensor=True)
         self.env.used.add(term.name)
         return self.env.dims[term.name]
 
@@ -215,7 +255,7 @@ class TermResolver:
         if term.over is not None or name in self.env.cascade_defs:
             if name in RANKINGS:
                 raise Problem(
-                    f"'{name}' must be the whole right-hand side of '='", span, f"T[...] = {name}[j](x)"
+                    f"'{name}' must be the whole right-hand side of '='", span, f"T[...] = {RANKINGS[name]}"
                 )
             if site is None:
                 raise Problem(
@@ -223,31 +263,41 @@ class TermResolver:
                     span,
                     "give it a tensor of its own",
                 )
-            return site.inline(term, span, bound)
+            self.growth.inlined(span)
+            return self.growth.check(site.inline(term, span, bound), span)
         args = tuple(self.resolve(a, bound, site) for a in term.args)
         if name in self.env.scalar_defs:
             return self._inline_scalar(self.env.scalar_defs[name], args, span, bound)
-        if name == "detach" and len(args) == 1:
-            return Detach(args[0], span)
-        if name == "default" and len(args) == 2:
-            return Default(args[0], args[1], span)
-        if name in DTYPES and len(args) == 1:
-            return Cast(name, args[0], span)
-        if name not in FUNCTIONS:
-            known = [*self.env.scalar_defs, *FUNCTIONS, "size", "detach", "default", *self.env.cascade_defs]
-            raise Problem(
-                f"there is no function '{name}'", bound.site or term.name_span, suggestion(name, known)
-            )
-        return self._builtin(name, args, span)
+        return self._builtin(term, args, span)
 
-    def _builtin(self, name: str, args: tuple[Expr, ...], span: Span) -> Expr:
-        operator = OPERATORS[name]
-        most = operator.max_args
-        if len(args) < operator.min_args or (most is not None and len(args) > most):
-            more = "" if most == operator.min_args else " or more" if most is None else f" to {most}"
-            wanted = f"{operator.min_args}{more}"
-            raise Problem(f"'{name}' takes {wanted} arguments, {len(args)} given", span)
-        return Op(name, args, span)
+    def _builtin(self, term: s.Call, args: tuple[Expr, ...], span: Span) -> Expr:
+        name = term.name
+        operator = OPERATORS.get(name)
+        if name in FUNCTIONS and operator is not None:
+            check_count(name, operator.min_args, operator.max_args, len(args), span)
+            return Op(name, args, span)
+        if name == "detach":
+            check_count(name, 1, 1, len(args), span)
+            return Detach(args[0], span)
+        if name == "default":
+            check_count(name, 2, 2, len(args), span)
+            return Default(args[0], args[1], span)
+        if name in DTYPES:
+            check_count(name, 1, 1, len(args), span)
+            return Cast(name, args[0], span)
+        raise self._no_function(term, span)
+
+    def _no_function(self, term: s.Call, span: Span) -> Problem | Given:
+        env, name = self.env, term.name
+        if name in env.failed:
+            return Given(name)
+        what = env.kind_of_name(name)
+        if what:
+            listed = f"[{','.join(env.dims[name])}]" if what == "a tensor" and env.dims[name] else ""
+            return Problem(f"'{name}' is {what}, not a function", span, f"write {name}{listed}")
+        known = [*env.scalar_defs, *FUNCTIONS, *FORMS_OF_CALL, *env.cascade_defs]
+        help = suggestion(name, known) or f"define it: def {name}(x) = ..."
+        return Problem(f"there is no function '{name}'", span, help)
 
     def _size(self, term: s.Call, span: Span, bound: Bindings) -> Expr:
         arg = term.args[0] if len(term.args) == 1 else None
@@ -262,8 +312,7 @@ class TermResolver:
             else bound.over.get(arg.text) or self.env.members(arg.text)
         )
         for name in names:
-            if name not in self.env.indices:
-                raise Problem(f"'{name}' is not an index", span, suggestion(name, self.env.indices))
+            self.env.check_index(name, span)
         total: Expr = SizeOf(names[0], span)
         for name in names[1:]:
             total = Op("mul", (total, SizeOf(name, span)), span)
@@ -272,24 +321,42 @@ class TermResolver:
     def _inline_scalar(
         self, function: s.ScalarDef, args: tuple[Expr, ...], span: Span, bound: Bindings
     ) -> Expr:
-        check_arity(function.name, function.parameters, args, span)
-        if function.name in bound.active or bound.depth > MAX_CALL_DEPTH:
-            raise Problem(f"'{function.name}' calls itself", span, "functions are inlined and cannot recurse")
+        check_arity(function.name, function.parameters, len(args), span)
+        check_recursion(function.name, bound, span)
         inner = Bindings(
             dict(zip(function.parameters, args, strict=True)), {}, bound.site or span, bound.depth + 1,
             (*bound.active, function.name),
         )  # fmt: skip
-        return self.resolve(function.value, inner)
+        self.growth.inlined(span)
+        try:
+            return self.growth.check(self.resolve(function.value, inner), span)
+        except Problem as problem:
+            raise problem.inside(function.name, function.span, span) from None
 
 
-def check_arity(name: str, parameters: tuple[str, ...], args: tuple[Expr, ...], span: Span) -> None:
+def check_recursion(name: str, bound: Bindings, span: Span) -> None:
+    """A function is inlined, so it cannot call itself, nor others without end."""
+    if name in bound.active:
+        raise Problem(f"'{name}' calls itself", span, "functions are inlined and cannot recurse")
+    if bound.depth > MAX_CALL_DEPTH:
+        raise Problem(f"functions inside functions, more than {MAX_CALL_DEPTH} deep", span,
+                      "give a part of it a tensor of its own")  # fmt: skip
+
+
+def check_arity(
+    name: str, parameters: tuple[str, ...], count: int, span: Span, over: tuple[str, ...] = ()
+) -> None:
     """A call gives as many arguments as the function has parameters."""
-    if len(parameters) != len(args):
-        raise Problem(
-            f"'{name}' takes {len(parameters)} arguments, {len(args)} given",
-            span,
-            f"{name}({', '.join(parameters)})",
-        )
+    brackets = f"[{', '.join(over)}]" if over else ""
+    form = f"{name}{brackets}({', '.join(parameters)})"
+    check_count(name, len(parameters), len(parameters), count, span, form)
 
 
-__all__ = ["TermResolver", "check_arity"]
+def check_count(name: str, least: int, most: int | None, given: int, span: Span, form: str = "") -> None:
+    """A call gives between ``least`` and ``most`` arguments."""
+    if least <= given and (most is None or given <= most):
+        return
+    wanted = f"{least}" if most == least else f"{least} or more" if most is None else f"{least} to {most}"
+    plural = "argument" if wanted == "1" else "arguments"
+    help = form or FORMS_OF_CALL.get(name, f"{name}(x)")
+    raise Problem(f"'{name}' takes {wanted} {plural}, {given} given", span, help)

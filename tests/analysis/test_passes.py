@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from attn_dsl.ir.printer import print_expr
 
 from attn_dsl.analysis.passes import PassAnalysis, analyse_passes
 from attn_dsl.analysis.report import describe_passes
 from attn_dsl.ir.cascade import Cascade, Einsum
+from attn_dsl.ir.printer import print_expr
 from attn_dsl.rewrites import normal_form
 from tests.rewrites.texts import LOG2_E, load
 

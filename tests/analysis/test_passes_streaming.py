@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import torch
-from attn_dsl.language.load import load_text
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from attn_dsl.analysis.passes import analyse_passes
 from attn_dsl.ir.cascade import Cascade, Einsum
+from attn_dsl.language.load import load_text
 from attn_dsl.reference import evaluate
 from attn_dsl.rewrites import normal_form
 from tests.analysis.streaming import Row

@@ -1,11 +1,11 @@
 """The whole normal form: what it makes of attention, and that it keeps the meaning of anything."""
 
 import torch
-from attn_dsl.ir.printer import print_cascade
-from attn_dsl.language.load import load_text
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from attn_dsl.ir.printer import print_cascade
+from attn_dsl.language.load import load_text
 from attn_dsl.reference import evaluate
 from attn_dsl.rewrites import normal_form
 from tests.rewrites.programs import SIZES, programs

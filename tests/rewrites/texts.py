@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from attn_dsl.ir.cascade import Cascade, Einsum, Statement
 from attn_dsl.ir.printer import print_cascade
 from attn_dsl.language.load import load_text
-
-from attn_dsl.ir.cascade import Cascade, Einsum, Statement
 
 LOG2_E = "1.4426950408889634"
 DECLARATIONS = """
