@@ -6,17 +6,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from attn_dsl.ir.cascade import Axis, Index, Input, Output, Param, anonymous_index
-from attn_dsl.ir.expr import Const, Expr, SizeOf, Span
+from attn_dsl.ir.expr import Const, Expr, Span
 from attn_dsl.ir.operators import DTYPES, FUNCTIONS
-from attn_dsl.ir.walk import index_names, tensors_read, walk
+from attn_dsl.ir.walk import index_names, tensors_read
 from attn_dsl.language import syntax as s
 from attn_dsl.language.environment import Bindings, Problem, suggestion
 from attn_dsl.language.kinds import dtype_kind
+from attn_dsl.language.sizes import SIZES, resolve_sizes
 
 if TYPE_CHECKING:
     from attn_dsl.language.resolve import Resolver
 
-_SIZES = "a size is made of numbers, params and sizes of other indices"
 _PARAM_TYPES = {"int": int, "float": float, "bool": bool}
 _RESERVED = FUNCTIONS | {
     "size",
@@ -244,7 +244,7 @@ class Declarations:
             terms, name = self.resolver.terms, dimension.names[0]
             size = terms.resolve(s.Name(name, dimension.span), Bindings())
             if tensors_read(size) or index_names(size):
-                raise Problem(f"'{name}' is no size: it varies", dimension.span, _SIZES)
+                raise Problem(f"'{name}' is no size: it varies", dimension.span, SIZES)
             return terms.integer(replace(size, span=dimension.span), "the size of a dimension")
         return None
 
@@ -268,50 +268,4 @@ class Declarations:
 
     def finish(self) -> None:
         """Resolve the sizes of declared indices, and check that every index has one."""
-        carried = {i for t in self.env.inputs.values() for i in t.dims}
-        for line in self._sizes:
-            if not self.resolver.attempt(lambda line=line: self._resolve_size(line)):
-                self.env.failed.add(line.name)
-        known = self._known_sizes()
-        unknown = [i for i in self.env.indices.values() if i.name not in known | self.env.failed]
-        shown: set[Span | None] = set()  # of the members of a composite, one size to declare is enough
-        for index in reversed([i for i in unknown if i.size is None] or unknown):
-            if index.span not in shown:
-                self.resolver.problems.append(self._no_size(index, carried).diagnostic)
-            shown.add(index.span)
-
-    def _known_sizes(self) -> set[str]:
-        """The indices whose extents follow from the shapes of the inputs and the declared sizes."""
-        env = self.env
-        known = {i.name for i in env.indices.values() if i.limit is not None}
-        before = -1
-        while len(known) != before:
-            before = len(known)
-            for axis in (axis for tensor in env.inputs.values() for axis in tensor.axes):
-                waiting = [name for name in axis.indices if name not in known]
-                if len(waiting) == 1 and env.indices[waiting[0]].size is None:
-                    known.add(waiting[0])
-            for index in env.indices.values():
-                needs = {n.index for n in walk(index.size) if isinstance(n, SizeOf)} if index.size else None
-                if needs is not None and needs <= known:
-                    known.add(index.name)
-        return known
-
-    def _no_size(self, index: Index, carried: set[str]) -> Problem:
-        if index.size is not None:
-            return Problem(f"the size of '{index.name}' depends on itself", index.span, _SIZES)
-        help = f"index {index.name} < ..."
-        if index.name in carried:
-            return Problem(f"the inputs give the size of '{index.name}' only in a product", index.span, help)
-        return Problem(f"index '{index.name}' has no size", index.span, help)
-
-    def _resolve_size(self, line: s.IndexLine) -> None:
-        terms = self.resolver.terms
-        size = terms.integer(terms.resolve(line.size, Bindings()), "the size of an index")
-        limited = bool(tensors_read(size))
-        if not limited and index_names(size):
-            raise Problem("the size of an index does not vary with another", size.span,
-                          f"restrict it where it is used: where {line.name} < ...")  # fmt: skip
-        self.env.indices[line.name] = Index(
-            line.name, None if limited else size, size if limited else None, line.span
-        )
+        resolve_sizes(self.resolver, self._sizes)

@@ -50,7 +50,7 @@ def begins_nothing(stop: Stop) -> str | None:
     if "REDUCE" not in stop.accepts or not stop.token[:1].isalnum() or not stop.first_word.isidentifier():
         return None
     if stop.first_word == "return":
-        return f"'return' ends a cascade function: {FORMS['def']}"
+        return "'return' ends a cascade function: def f[j](x) { ...; return expression }"
     if stop.first_word == "where":
         return "'where' ends the statement it restricts"
     close = difflib.get_close_matches(stop.first_word, list(FORMS), n=1, cutoff=0.6)

@@ -305,7 +305,8 @@ class TermResolver:
             raise Problem("'size' takes the name of one index", span, "size(j)")
         given = bound.values.get(arg.text)
         if given is not None and not isinstance(given, IndexVar):
-            raise Problem(f"'size' needs an index, '{arg.text}' stands for an expression here", span)
+            raise Problem(f"'size' needs an index, '{arg.text}' stands for an expression here", span,
+                          "give the function the index itself")  # fmt: skip
         names = (
             (given.name,)
             if isinstance(given, IndexVar)

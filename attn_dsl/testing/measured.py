@@ -171,7 +171,8 @@ def _operation(name: str, args: Sequence[Measured], model: Model) -> Measured:
     error = spread(name, args, result, model)
     if result.is_floating_point():
         error = error + UNITS * model.precision.pointwise * magnitude + model.precision.pointwise_smallest
-        error = torch.where(result.abs() + error > model.precision.pointwise_largest, torch.inf, error)
+        over = result.isfinite() & (result.abs() + error > model.precision.pointwise_largest)
+        error = torch.where(over, torch.inf, error)
         error = torch.where(result.isfinite() | error.isinf(), error, 0.0)
     error = error if present is None else torch.where(present, error, 0.0)
     for arg in args:
@@ -220,9 +221,13 @@ def _over_corners(
     result: Tensor,
     model: Model,
 ) -> Tensor:
+    values = [a.partial.value for a in args]
+    if name == "pow" and not values[1].is_floating_point():
+        # An integer power of a negative base, which a real power near it is not.
+        values[0], result = values[0].abs(), result.abs()
     largest = torch.zeros_like(result, dtype=torch.float64)
     for signs in product((-1.0, 1.0), repeat=len(moving)):
-        moved = [a.partial.value for a in args]
+        moved = list(values)
         for k, sign in zip(moving, signs, strict=True):
             moved[k] = moved[k].to(model.scope.dtype) + sign * errors[k]
         largest = torch.maximum(largest, change(apply(name, moved, model.scope.dtype), result))

@@ -71,7 +71,8 @@ def index_sizes(
             least = 1 if name in inside else 0
             sizes[name] = choices.among([n for n in role.value if least <= n <= bound])
     lengths = [sizes[n] for n, role in known.items() if role is Role.LENGTH]
-    reach = [max(lengths, default=1), sum(lengths[:2]) - 1, 2 * max(lengths, default=1) - 1]
+    longest = max(lengths, default=1)
+    reach = (longest, sum(lengths[:2]) - 1, 2 * longest - 1, (longest + 3) // 4, (longest + 15) // 16)
     for name, role in known.items():
         if role is Role.TABLE:
             sizes[name] = choices.among([*(max(1, n) for n in reach), *role.value])

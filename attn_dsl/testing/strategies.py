@@ -125,18 +125,18 @@ _SCALE = {Values.HUGE: 30.0, Values.TINY: 1e-3}
 
 
 def _reals(shape: Sequence[int], values: Values, dtype: torch.dtype, generator: torch.Generator) -> Tensor:
-    x = torch.randn(*shape, generator=generator, dtype=torch.float32) * _SCALE.get(values, 1.0)
+    x = torch.randn(tuple(shape), generator=generator, dtype=torch.float32) * _SCALE.get(values, 1.0)
     if values is Values.CONSTANT:
         x = torch.full_like(x, 0.5)
     if values is Values.SPECIAL:
-        dice = torch.rand(*shape, generator=generator)
+        dice = torch.rand(tuple(shape), generator=generator)
         for place, special in enumerate((torch.nan, torch.inf, -torch.inf)):
             x = torch.where((dice * 100).long() == place, torch.tensor(special), x)
     return x.to(dtype)
 
 
 def _truths(shape: Sequence[int], generator: torch.Generator) -> Tensor:
-    return torch.rand(*shape, generator=generator) < 0.6
+    return torch.rand(tuple(shape), generator=generator) < 0.6
 
 
 def _integers(

@@ -152,6 +152,7 @@ def test_neighbourhood_over_flattened_tokens() -> None:
     text = """
         param w: int = 3
         input Q[b, (x y), d], K[b, (u v), d], V[b, (u v), e]
+        index y < 5; index v < 5
         mask near = neighbourhood(x, u, w) and neighbourhood(y, v, w)
         S[b,x,y,u,v] += Q[b,x,y,d] * K[b,u,v,d]
         X[b,x,y,u,v]  = S[b,x,y,u,v]  where near

@@ -147,7 +147,7 @@ def test_topp_takes_the_shortest_run_that_reaches_its_share(share: float, expect
 
 
 def test_results_are_laid_out_as_declared() -> None:
-    text = "input x[(a b), i]\nY[a,b,i] = x[a,b,i] + a * 10\nZ[i] += i\noutput Y[i, (b a)], Z[i]"
+    text = "input x[(a b), i]\nindex b < 3\nY[a,b,i] = x[a,b,i] + a * 10\nZ[i] += i\noutput Y[i, (b a)], Z[i]"
     x = normal(6, 4)
     got = meaning(text, {"x": x}, a=2, b=3)
     expected = (x.view(2, 3, 4) + torch.tensor([0, 10])[:, None, None]).permute(2, 1, 0).reshape(4, 6)
@@ -156,7 +156,7 @@ def test_results_are_laid_out_as_declared() -> None:
 
 
 def test_named_composites_and_casts_of_inputs() -> None:
-    text = "input x[h=(g r), i], s[h]\nY[h,i] = x[h,i] * s[h] + h\noutput Y[h, i]"
+    text = "input x[h=(g r), i], s[h]\nindex r < 3\nY[h,i] = x[h,i] * s[h] + h\noutput Y[h, i]"
     x, s = normal(6, 4).bfloat16(), normal(6).half()
     expected = x.double() * s.double()[:, None] + torch.arange(6)[:, None]
     assert_close(meaning(text, {"x": x, "s": s}, g=2, r=3)["Y"], expected)

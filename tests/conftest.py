@@ -1,0 +1,31 @@
+"""``--renew-golden`` writes the expected texts of golden tests anew, to be read before they are committed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# No test asserts wall-clock time; in CI a failure must be there again on the next run.
+settings.register_profile("suite", deadline=None, derandomize="CI" in os.environ)
+settings.load_profile("suite")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--renew-golden", action="store_true", help="write expected texts anew")
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[Path, str], None]:
+    """Compares a text with a file, or writes it there."""
+
+    def compare(path: Path, text: str) -> None:
+        if request.config.getoption("--renew-golden"):
+            path.write_text(text, encoding="utf-8")
+        assert path.exists(), f"{path} is missing: pytest --renew-golden writes it"
+        assert text == path.read_text(encoding="utf-8")
+
+    return compare
