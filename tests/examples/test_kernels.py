@@ -1,59 +1,69 @@
-"""The kernels of every example agree with the reference: odd lengths and features, dtypes, strides, values."""
+"""Every example's kernels, run by Triton's interpreter, agree with the float64 reference."""
 
 from __future__ import annotations
 
-from zlib import crc32
-
 import pytest
+import torch
+from torch import Tensor
 
 import attn_dsl
-from attn_dsl.testing import check
-from attn_dsl.testing.choices import spread
-from attn_dsl.testing.strategies import Limits, make_example
 from tests.examples.cases import CASES, EXAMPLES, example_names
 
-CALLS = 4
-LIMITS = Limits(work=1 << 18)  # elements a statement: the interpreter is slow
-LOWERED = [name for name in example_names() if not name.startswith("coming/")]
-COMING = [name for name in example_names() if name.startswith("coming/")]
+# Selection by rank and keyed reductions have no kernels yet: their own test says how that is told.
+NOT_LOWERED = {"coming/block_selection": "topk", "coming/diagonal_sums": "keyed reduction"}
+LOWERED = [name for name in example_names() if name not in NOT_LOWERED]
+# Times the unit roundoff of the dtype, an element may differ by this much of the largest result: a few
+# roundings in the scores, amplified by the exponential, and one in the weights.
+ROUNDINGS = 64
+# Two inputs carry numbers whose range f16 and bf16 cannot hold to that precision.
+SINGLE_ONLY = {"cache/eight_bit", "cache/two_bit", "cache/two_bit_recent", "normalisers/softplus_reweighted"}
 
 
 def compiled(name: str) -> attn_dsl.Attention:
-    """The example, with params small enough for its masks to bite."""
-    return attn_dsl.compile(EXAMPLES / f"{name}.attn", params=CASES[name].params)
+    return attn_dsl.compile(EXAMPLES / f"{name}.attn", params=dict(CASES[name].params))
 
 
-def seed(name: str) -> int:
-    """Another stretch of the input space for every example."""
-    return crc32(name.encode())
+def arguments(attention: attn_dsl.Attention, name: str, dtype: torch.dtype) -> dict[str, Tensor]:
+    given = CASES[name].arguments(attention.cascade)
+    free = {i.name for i in attention.cascade.inputs if i.dtype is None}
+    fixed = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
+    for declared in attention.cascade.inputs:
+        if declared.name in free:
+            given[declared.name] = given[declared.name].to(dtype)
+        elif declared.dtype in fixed:
+            given[declared.name] = given[declared.name].to(fixed[declared.dtype])
+    return given
+
+
+def assert_agree(attention: attn_dsl.Attention, given: dict[str, Tensor], roundoff: float) -> None:
+    results, expected = attention(**given), attention.reference(**given)
+    results = results if isinstance(results, tuple) else (results,)
+    expected = expected if isinstance(expected, tuple) else (expected,)
+    for result, value in zip(results, expected, strict=True):
+        assert result.shape == value.shape
+        wide, value = result.double(), value.double()
+        assert torch.equal(wide.isnan(), value.isnan())
+        scale = value[value.isfinite()].abs().max().item() if value.isfinite().any() else 1.0
+        error = (wide - value).nan_to_num(0.0, 0.0, 0.0).abs().max().item() if value.numel() else 0.0
+        assert error <= ROUNDINGS * roundoff * max(scale, 1.0), f"off by {error:.2e} of {scale:.2e}"
 
 
 @pytest.mark.parametrize("name", LOWERED)
-def test_kernels_agree_with_the_reference(name: str) -> None:
-    widest = CASES[name].widest
-    check(compiled(name), CALLS, seed=seed(name), work=LIMITS.work, widest=widest)
-
-
-@pytest.mark.parametrize("name", COMING)
-def test_what_is_not_lowered_says_so(name: str) -> None:
+def test_single_precision(name: str) -> None:
     attention = compiled(name)
-    with pytest.raises(attn_dsl.NotLoweredError) as error:
-        attention(**CASES[name].arguments(attention.cascade))
-    assert error.value.diagnostics[0].span is not None
+    assert_agree(attention, arguments(attention, name, torch.float32), 2.0**-24 * 32)
 
 
-def test_lengths_and_features_are_covered() -> None:
-    """Over the run, by examples that reach a kernel, not by the generator's promise."""
-    lengths, features, dtypes = set[int](), set[int](), set[str]()
-    for name in LOWERED:
-        attention = compiled(name)
-        for call in range(CALLS):
-            choices = spread(seed(name), call)
-            example = make_example(attention.cascade, attention.params, choices, LIMITS)
-            sizes = example.sizes
-            lengths |= {sizes[index] for index in ("i", "j") if index in sizes}
-            features |= {sizes[index] for index in ("d", "e") if index in sizes}
-            dtypes |= {str(tensor.dtype) for tensor in example.arguments.values()}
-    assert lengths >= {0, 1, 17, 127, 130}
-    assert features >= {1, 17, 64, 80, 96, 192}
-    assert dtypes >= {"torch.float32", "torch.bfloat16", "torch.float16"}
+@pytest.mark.parametrize("name", [n for n in LOWERED if n not in SINGLE_ONLY])
+def test_bf16(name: str) -> None:
+    attention = compiled(name)
+    assert_agree(attention, arguments(attention, name, torch.bfloat16), 2.0**-8)
+
+
+@pytest.mark.parametrize(("name", "construct"), NOT_LOWERED.items())
+def test_what_is_not_lowered_says_so(name: str, construct: str) -> None:
+    attention = compiled(name)
+    given = arguments(attention, name, torch.float32)
+    with pytest.raises(attn_dsl.NotLoweredError, match=construct) as caught:
+        attention(**given)
+    assert f"{name}.attn:" in str(caught.value) and "= help:" in str(caught.value)
