@@ -1,4 +1,4 @@
-"""``.attn`` files as tests, run by a pytest of their own."""
+"""``.attn`` files as tests, run by a pytest of their own, which finds the plugin as an installed one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
 GOOD = """attention good
 input Q[b, i, d], K[b, j, d], V[b, j, e]
 S[b,i,j] += Q[b,i,d] * K[b,j,d]
@@ -28,17 +27,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 def run(folder: Path, *arguments: str) -> tuple[int, str]:
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-p",
-        "attn_dsl.testing.pytest_plugin",
-        "-p",
-        "no:cacheprovider",
-    ]
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
     command += ["--rootdir", str(folder), "-v", *arguments]
-    environment = {"PYTHONPATH": str(ROOT), "PATH": "", "ATTN_DSL_CACHE": str(folder / "cache")}
+    environment = {"PATH": "", "ATTN_DSL_CACHE": str(folder / "cache")}
     done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment, check=False)
     return done.returncode, done.stdout + done.stderr
 
