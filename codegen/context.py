@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from attn_dsl.analysis.presence import guard, total_body
 from attn_dsl.codegen.dependence import Dependence
+from attn_dsl.codegen.machine import Machine
 from attn_dsl.codegen.numbers import is_float
 from attn_dsl.codegen.partition import KernelPlan
 from attn_dsl.codegen.program import Argument, ArgumentSource, Buffer
@@ -54,6 +55,7 @@ class KernelContext:
     operand_dtype: str
     builder: TileBuilder
     kinds: Mapping[str, str]
+    machine: Machine
     arguments: dict[str, Argument] = field(default_factory=dict)
     definitions: dict[str, tuple[Einsum, ...]] = field(default_factory=dict)
     zero_padded: dict[int, frozenset[str]] = field(default_factory=dict)

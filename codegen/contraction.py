@@ -216,7 +216,7 @@ class ContractionLowering:
         others = set(a.axes) & set(b.axes) - set(axes)
         guard_fits = guard is None or set(guard.axes) <= set(a.axes) | set(axes)
         complete = set(axes) <= set(a.axes) and set(axes) <= set(b.axes)
-        if others or not guard_fits or not complete or row not in a.axes or dtype == "f64":
+        if others or not guard_fits or not complete or row not in a.axes or not self._has_products(dtype):
             return self._elementwise(inner, outer, guard, axes, scope, accumulator, lanes)
         if guard is not None:
             a = self.expressions.where(
@@ -226,6 +226,9 @@ class ContractionLowering:
                 b = self._finite_where_used(guard, b, axes)
         a, b = self._inside(a, axes, "0", scope), self._inside(b, axes, "0", scope)
         return self._dot(a, b, axes, dtype, outer, accumulator)
+
+    def _has_products(self, dtype: str) -> bool:
+        return dtype != "f64" or self.context.machine.double_products
 
     def _streamed(self, node: Node, axes: tuple[str, ...]) -> bool:
         """Whether a factor without rows belongs to the streamed operand rather than to the row's."""
@@ -260,6 +263,8 @@ class ContractionLowering:
 
     def _operand_dtype(self, left: list[tuple[Factor, Node]], right: list[tuple[Factor, Node]]) -> str:
         """Products are taken in the dtype of the inputs that are factors themselves, else of the result."""
+        if self.context.machine.widens:
+            return self.context.real
         read = [n.dtype for _, n in (*left, *right) if n.operation == "load" and is_float(n.dtype)]
         if not read:
             return self.context.operand_dtype

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from attn_dsl.codegen.context import Tiles
+from attn_dsl.codegen.machine import Machine
 from attn_dsl.codegen.schedule import Schedule
 
 _WIDTH = {"f64": 8, "f32": 4, "i64": 8, "i32": 4}
@@ -15,8 +16,10 @@ def next_power_of_two(n: int) -> int:
     return 1 << max(n - 1, 0).bit_length()
 
 
-def padded_extent(size: int, alone: bool) -> int:
+def padded_extent(size: int, alone: bool, machine: Machine) -> int:
     """The lanes of a whole index: a matrix product needs at least 16."""
+    if not machine.pads:
+        return size
     return max(next_power_of_two(size), 16 if alone else 1)
 
 
@@ -27,7 +30,9 @@ def default_schedule(
     ``cubic``: a score has no
     matrix product, so a tile of rows x stream x features is held at once."""
     width = _WIDTH.get(dtype, 2)
-    if architecture == "interpreter":
+    if architecture == "cpu":
+        row, stream, warps, stages = 64, 64, 1, 1
+    elif architecture == "interpreter":
         row, stream, warps, stages = 16, 16, 4, 1
     elif cubic:
         row, stream, warps, stages = 16, 16, 4, 2
@@ -57,7 +62,7 @@ def share_lanes(indices: tuple[str, ...], lanes: int) -> tuple[tuple[str, int], 
 
 def make_tiles(
     rows: tuple[str, ...], streams: tuple[tuple[str, ...], ...], whole: Mapping[str, int],
-    inner: frozenset[str], schedule: Schedule,
+    inner: frozenset[str], schedule: Schedule, machine: Machine,
 ) -> Tiles:  # fmt: skip
     """Lanes for every index. ``inner``: whole indices that stand beside a stream in one operand's rows (the
     tokens of a block): they share the stream's lanes."""
@@ -66,5 +71,5 @@ def make_tiles(
         beside *= next_power_of_two(whole[index])
     lanes = max((schedule.stream_tile or 16) // beside, 1)
     tiles = {i: n for group in streams for i, n in share_lanes(group, max(lanes, 1 if inner else 16))}
-    extents = {i: padded_extent(n, i not in inner) for i, n in whole.items()}
+    extents = {i: padded_extent(n, i not in inner, machine) for i, n in whole.items()}
     return Tiles(share_lanes(rows, schedule.row_tile or 16), tiles, extents)

@@ -7,8 +7,10 @@ from math import prod
 from attn_dsl.codegen.binding import bind, launch_params, means_as_sums
 from attn_dsl.codegen.context import KernelContext, Storage, buffer_storage
 from attn_dsl.codegen.contraction import factors
+from attn_dsl.codegen.cpu.emit import emit_module as emit_cpu
 from attn_dsl.codegen.defaults import default_schedule, make_tiles, padded_extent
 from attn_dsl.codegen.dependence import Dependence
+from attn_dsl.codegen.machine import machine_of
 from attn_dsl.codegen.numbers import is_float, join_dtypes
 from attn_dsl.codegen.partition import KernelPlan, contribution_streams, leaf_reads, partition
 from attn_dsl.codegen.program import Buffer, GridFactor, Kernel, Program
@@ -84,8 +86,11 @@ class _Generation:
         buffers = self._buffers()
         storage = self._storage(buffers)
         kernels = [self._kernel(plan, at, storage) for at, plan in enumerate(self.plans)]
-        source = emit_module(
-            self.cascade, self.spec, [text for _, text in kernels], self.spec.matmul_precision
+        texts = [text for _, text in kernels]
+        source = (
+            emit_cpu(self.cascade, self.spec, texts)
+            if self.spec.architecture == "cpu"
+            else emit_module(self.cascade, self.spec, texts, self.spec.matmul_precision)
         )
         return Program(source, tuple(k for k, _ in kernels), tuple(buffers), self._contiguous(storage))
 
@@ -139,23 +144,24 @@ class _Generation:
     # one kernel
 
     def _kernel(self, plan: KernelPlan, at: int, storage: dict[str, Storage]) -> tuple[Kernel, KernelText]:
+        machine = machine_of(self.spec.architecture)
         groups = self._stream_groups(plan)
         whole = {i: self.sizes[i] for i in self.roles.whole if i in self.sizes}
         self._check_whole(whole, plan)
         inner = self._inner(plan)
-        extents = {i: padded_extent(n, i not in inner) for i, n in whole.items()}
+        extents = {i: padded_extent(n, i not in inner, machine) for i, n in whole.items()}
         operand = min((d for d in self.dtypes.values() if is_float(d)), key=len, default="f32")
         schedule = default_schedule(
             self.spec.schedule, self.spec.architecture, self.real if self.real == "f64" else operand,
             self._lanes_held(plan, extents), self._is_cubic(plan),
         )  # fmt: skip
-        tiles = make_tiles(plan.rows, groups, whole, inner, schedule)
+        tiles = make_tiles(plan.rows, groups, whole, inner, schedule, machine)
         row_axis = "_".join(plan.rows)
         order = (row_axis, *("_".join(g) for g in groups), *sorted(whole, key=lambda i: (i not in inner, i)))
         context = KernelContext(
             self.cascade, self.flow, self.roles, plan, tiles, storage, self.params, self.sizes, self.real,
             self.result if is_float(self.result) else "f32", TileBuilder(order),
-            {t: _KIND_DTYPES.get(k, self.real) for t, k in self.kinds.items()},
+            {t: _KIND_DTYPES.get(k, self.real) for t, k in self.kinds.items()}, machine,
         )  # fmt: skip
         body = StreamKernel(context).build()
         lengths = {row_axis: " * ".join(f"BLOCK_{i.upper()}" for i in plan.rows)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,12 @@ from attn_dsl.ir.cascade import Cascade
 from attn_dsl.ir.printer import cascade_key
 from attn_dsl.language.load import Specification, load_file, load_text
 from attn_dsl.runtime.cache import Entry, entry_key, load_or_build, statistics
+from attn_dsl.runtime.native_launch import Prepared, signature
 from attn_dsl.runtime.params import resolve_params
-from attn_dsl.runtime.sizes import DTYPES, NAMES, Bound, bind
+from attn_dsl.runtime.sizes import DTYPES, NAMES, Bound, bind, sizes_follow_from_shapes
 from attn_dsl.version import __version__
 
-TARGETS = ("triton", "interpreter")
+TARGETS = ("triton", "cpu", "interpreter")
 
 
 def compile(
@@ -29,9 +30,9 @@ def compile(
 ) -> Attention:  # fmt: skip
     """Read an ``.attn`` file (a path) or text (a str with a newline) and give its attention.
 
-    ``params`` and further keywords set the file's params. ``target``: ``triton`` (CUDA, ROCm) or
-    ``interpreter`` (the same kernels by Triton's interpreter, slow, for testing); None takes what fits the
-    arguments' device. Raises LanguageError for a bad file, ArgumentError for bad params, TargetError.
+    ``params`` and further keywords set the file's params. ``target``: ``triton`` (CUDA, ROCm), ``cpu``
+    (C++, built by the system's compiler) or ``interpreter`` (the Triton kernels by Triton's interpreter, slow, for
+    testing); None takes what fits the arguments' device. Raises LanguageError for a bad file, ArgumentError for bad params, TargetError.
     """
     if target is not None and target not in TARGETS:
         raise TargetError(Diagnostic(f"there is no target '{target}'", help=f"one of {', '.join(TARGETS)}"))
@@ -65,6 +66,7 @@ class Attention:
         self.target = target
         self.schedule = schedule
         self._programs: dict[tuple[Any, ...], Any] = {}
+        self._prepared: dict[tuple[Any, ...], Prepared] = {}
 
     @property
     def cascade(self) -> Cascade:
@@ -82,14 +84,23 @@ class Attention:
         return f"<attention {self.name}({inputs}){params}>"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_programs": {}}
+        return {**self.__dict__, "_programs": {}, "_prepared": {}}
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the kernels. ArgumentError where arguments do not fit the file."""
+        known = None if kwargs or not self._prepared else signature(args)
+        ready = None if known is None else self._prepared.get(known)
+        if ready is not None:
+            statistics.memory_hits += 1
+            outputs = ready.run(args)
+            return outputs[0] if len(outputs) == 1 else tuple(outputs)
         with _sources(self.specification):
             bound = bind(self.cascade, self.params, args, kwargs)
             self._refuse_gradients(bound)
-            return self._results(self._run(bound))
+            device = next((a.device for a in bound.arguments.values()), torch.device("cpu"))
+            architecture = self._architecture(device)
+            run = self._run_native if architecture == "cpu" else self._run
+            return self._results(run(bound, architecture))
 
     def reference(self, *args: Any, dtype: torch.dtype = torch.float64, **kwargs: Any) -> Any:
         """What the file means, computed densely in ``dtype``: quadratic memory, for checking."""
@@ -106,9 +117,11 @@ class Attention:
         architecture: str = "cuda:90",
         **sizes: int,
     ) -> str:
-        """The generated source, for floating inputs of ``dtype`` and features of 64 where no size is given."""
-        if target != "triton":
-            raise TargetError(Diagnostic(f"there is no source for target '{target}'", help="triton"))
+        """The generated source for ``triton`` (of an architecture) or ``cpu``, for floating inputs of ``dtype`` and
+        features of 64 where no size is given."""
+        if target not in ("triton", "cpu"):
+            raise TargetError(Diagnostic(f"there is no source for target '{target}'", help="triton or cpu"))
+        architecture = "cpu" if target == "cpu" else architecture
         with _sources(self.specification):
             return self._entry(self._typical(dtype), self._whole(sizes), architecture).program.source
 
@@ -136,11 +149,16 @@ class Attention:
         return values[0] if len(values) == 1 else values
 
     def _architecture(self, device: torch.device) -> str:
-        target = self.target or ("triton" if device.type == "cuda" else "interpreter")
-        if target == "interpreter":
+        target = self.target or ("triton" if device.type == "cuda" else "cpu")
+        if target != "triton":
             if device.type != "cpu":
-                raise TargetError(Diagnostic("the interpreter takes CPU tensors", help="leave out target="))
-            return "interpreter"
+                raise TargetError(
+                    Diagnostic(
+                        f"target '{target}' takes CPU tensors, the arguments are on {device}",
+                        help="leave out target=",
+                    )
+                )
+            return target
         if device.type != "cuda":
             raise TargetError(
                 Diagnostic(
@@ -152,22 +170,40 @@ class Attention:
         major, minor = torch.cuda.get_device_capability(device)
         return f"cuda:{major}{minor}"
 
-    def _run(self, bound: Bound) -> dict[str, torch.Tensor]:
+    def _run(self, bound: Bound, architecture: str) -> dict[str, torch.Tensor]:
         from attn_dsl.runtime.launch import load, run
 
-        device = next((a.device for a in bound.arguments.values()), torch.device("cpu"))
-        architecture = self._architecture(device)
+        loaded = self._loaded(
+            bound, architecture, lambda e: load(e, by_interpreter=architecture == "interpreter")
+        )
+        return run(loaded, bound.arguments, bound.sizes, self.params)
+
+    def _run_native(self, bound: Bound, architecture: str) -> dict[str, torch.Tensor]:
+        from attn_dsl.runtime.native import load_library
+
+        arguments = tuple(bound.arguments.values())
+        program, library = self._loaded(
+            bound, architecture, lambda e: (e.program, load_library(e.binary or e.source))
+        )
+        prepared = Prepared(program, library, bound.arguments, bound.sizes, self.params)
+        key = signature(arguments)
+        if key is not None and sizes_follow_from_shapes(self.cascade):
+            self._prepared[key] = prepared
+        outputs = prepared.run(arguments)
+        return dict(zip((o.name for o in self.cascade.outputs), outputs, strict=True))
+
+    def _loaded(self, bound: Bound, architecture: str, load: Callable[[Entry], Any]) -> Any:
+        """The loaded program for these arguments, kept in memory."""
         dtypes = tuple((n, NAMES[t.dtype]) for n, t in bound.arguments.items())
         whole = tuple((i, bound.sizes[i]) for i in self._whole_indices())
         key = (architecture, dtypes, whole, torch.get_float32_matmul_precision())
         loaded = self._programs.get(key)
         if loaded is None:
-            entry = self._entry(dtypes, whole, architecture)
-            loaded = load(entry, by_interpreter=architecture == "interpreter")
+            loaded = load(self._entry(dtypes, whole, architecture))
             self._programs[key] = loaded
         else:
             statistics.memory_hits += 1
-        return run(loaded, bound.arguments, bound.sizes, self.params)
+        return loaded
 
     def _whole_indices(self) -> tuple[str, ...]:
         if ("whole",) not in self._programs:
@@ -197,8 +233,13 @@ class Attention:
             tuple((n, v) for n, v in self.params.items() if n not in at_launch), dtypes, whole, architecture,
             self.schedule, precision,
         )  # fmt: skip
-        key = entry_key(cascade_key(self.cascade), repr(specialisation), *_versions())
-        return load_or_build(key, lambda: generate(self.cascade, specialisation))
+        parts = [cascade_key(self.cascade), repr(specialisation), *_versions()]
+        if architecture != "cpu":
+            return load_or_build(entry_key(*parts), lambda: generate(self.cascade, specialisation))
+        from attn_dsl.runtime.native import compile_native, toolchain
+
+        key = entry_key(*parts, *toolchain())
+        return load_or_build(key, lambda: generate(self.cascade, specialisation), compile_native)
 
 
 def _versions() -> tuple[str, ...]:
@@ -225,7 +266,7 @@ def _code_version() -> str:
         digest = hashlib.sha256()
         for folder in ("codegen", "templates", "grammar", "rewrites", "analysis"):
             for path in sorted((root / folder).rglob("*")):
-                if path.suffix in (".py", ".j2", ".attn"):
+                if path.suffix in (".py", ".j2", ".h", ".attn"):
                     digest.update(path.read_bytes())
         _CODE.append(digest.hexdigest())
     return _CODE[0]

@@ -15,7 +15,7 @@ import shutil
 import stat
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from attn_dsl.codegen.program import Program
 from attn_dsl.errors import CacheError, Diagnostic
 
 _PROGRAM, _SOURCE, _MANIFEST = "program.json", "kernels.py", "manifest.json"
+_NATIVE_SOURCE, _BINARY = "kernels.cpp", "kernels.so"
 
 
 @dataclass(slots=True)
@@ -39,10 +40,11 @@ statistics = Statistics()
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A program and the file that holds its source."""
+    """A program, the file that holds its source and, where it is native code, the one that holds its binary."""
 
     program: Program
     source: Path
+    binary: Path | None = None
 
 
 def directory() -> Path:
@@ -60,21 +62,45 @@ def entry_key(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:40]
 
 
-def load_or_build(key: str, build: Callable[[], Program]) -> Entry:
-    """The entry of a key: read, or built and stored."""
+Compiler = Callable[[str], bytes]
+
+
+def load_or_build(key: str, build: Callable[[], Program], compiler: Compiler | None = None) -> Entry:
+    """The entry of a key: read, or built and stored. ``compiler``: from source to a shared object's bytes, for
+    programs of native code."""
     root = directory()
     try:
         _prepare(root)
     except OSError as error:
-        return _in_memory(build(), f"cannot create {root}: {error.strerror}")
+        return _in_memory(_contents(build(), compiler), f"cannot create {root}: {error.strerror}")
     found = _read(root / key)
     if found is not None:
         statistics.disk_hits += 1
         return found
-    return _build(root, key, build)
+    return _build(root, key, lambda: _contents(build(), compiler))
 
 
-def _build(root: Path, key: str, build: Callable[[], Program]) -> Entry:
+@dataclass(frozen=True, slots=True)
+class _Contents:
+    """What an entry holds."""
+
+    program: Program
+    files: Mapping[str, bytes]
+
+    def entry(self, folder: Path) -> Entry:
+        binary = folder / _BINARY if _BINARY in self.files else None
+        return Entry(self.program, folder / (_SOURCE if binary is None else _NATIVE_SOURCE), binary)
+
+
+def _contents(program: Program, compiler: Compiler | None) -> _Contents:
+    files = {_PROGRAM: program.to_json().encode()}
+    if compiler is None:
+        return _Contents(program, {**files, _SOURCE: program.source.encode()})
+    binary = compiler(program.source)
+    return _Contents(program, {**files, _NATIVE_SOURCE: program.source.encode(), _BINARY: binary})
+
+
+def _build(root: Path, key: str, build: Callable[[], _Contents]) -> Entry:
     from filelock import FileLock, Timeout
 
     try:
@@ -83,12 +109,12 @@ def _build(root: Path, key: str, build: Callable[[], Program]) -> Entry:
             if found is not None:
                 statistics.disk_hits += 1
                 return found
-            program = build()
+            contents = build()
             statistics.generated += 1
             try:
-                return _write(root, key, program)
+                return _write(root, key, contents)
             except OSError as error:
-                return _in_memory(program, f"cannot write to {root}: {error.strerror}")
+                return _in_memory(contents, f"cannot write to {root}: {error.strerror}")
     except (OSError, Timeout) as error:
         statistics.generated += 1
         return _in_memory(build(), f"cannot lock {root}: {error}")
@@ -125,42 +151,42 @@ def _read(entry: Path) -> Entry | None:
             return None
         _check_owner(entry)
         manifest = json.loads((entry / _MANIFEST).read_text(encoding="utf-8"))
-        texts = {name: (entry / name).read_bytes() for name in (_PROGRAM, _SOURCE)}
-        if any(manifest.get(name) != _digest(data) for name, data in texts.items()):
+        files = {name: (entry / name).read_bytes() for name in manifest}
+        if any(manifest[name] != _digest(data) for name, data in files.items()):
             return None
-        return Entry(Program.from_json(texts[_PROGRAM].decode()), entry / _SOURCE)
+        return _Contents(Program.from_json(files[_PROGRAM].decode()), files).entry(entry)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def _write(root: Path, key: str, program: Program) -> Entry:
+def _write(root: Path, key: str, contents: _Contents) -> Entry:
     entry = root / key
     scratch = Path(tempfile.mkdtemp(prefix=f".{key}.", dir=root))
     try:
-        manifest = {}
-        for name, text in ((_PROGRAM, program.to_json()), (_SOURCE, program.source)):
-            (scratch / name).write_bytes(text.encode())
-            manifest[name] = _digest(text.encode())
+        for name, data in contents.files.items():
+            (scratch / name).write_bytes(data)
+        manifest = {name: _digest(data) for name, data in contents.files.items()}
         (scratch / _MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
         if entry.exists():
             shutil.rmtree(entry, ignore_errors=True)
         scratch.replace(entry)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return Entry(program, entry / _SOURCE)
+    return contents.entry(entry)
 
 
 _warned = False
 
 
-def _in_memory(program: Program, reason: str) -> Entry:
+def _in_memory(contents: _Contents, reason: str) -> Entry:
     global _warned
     if not _warned:
         warnings.warn(f"attn_dsl keeps programs in memory only: {reason}", stacklevel=2)
         _warned = True
     scratch = Path(tempfile.mkdtemp(prefix="attn_dsl_"))
-    (scratch / _SOURCE).write_text(program.source, encoding="utf-8")
-    return Entry(program, scratch / _SOURCE)
+    for name, data in contents.files.items():
+        (scratch / name).write_bytes(data)
+    return contents.entry(scratch)
 
 
 def entries(root: Path | None = None) -> list[tuple[str, int]]:

@@ -243,6 +243,12 @@ def _largest(
     return _evaluate(limit, params, sizes, arguments)
 
 
+def sizes_follow_from_shapes(cascade: Cascade) -> bool:
+    """Whether the sizes of all indices are known from the shapes of the arguments, not their values."""
+    alone = {a.indices[0] for i in cascade.inputs for a in i.axes if len(a.indices) == 1}
+    return all(i.name in alone or not isinstance(i.limit, Read) for i in cascade.indices)
+
+
 def evaluate_size(
     expr: Expr | None, params: Mapping[str, int | float | bool], sizes: Mapping[str, int]
 ) -> int | None:

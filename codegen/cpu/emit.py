@@ -1,0 +1,66 @@
+"""A C++ module of kernels from tile programs, laid out by the template."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from attn_dsl.codegen.cpu.expressions import MEMORY, VALUES
+from attn_dsl.codegen.cpu.printer import KernelPrinter, Lanes
+from attn_dsl.codegen.program import Argument, Pointer
+from attn_dsl.codegen.specialisation import Specialisation
+from attn_dsl.codegen.triton.emit import KernelText
+from attn_dsl.codegen.triton.emit import _header as header
+from attn_dsl.ir.cascade import Cascade
+
+
+@lru_cache(maxsize=1)
+def _template() -> Any:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("attn_dsl", "templates"), undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True, keep_trailing_newline=True,
+    )  # fmt: skip
+    return environment.get_template("cpu/module.cpp.j2")
+
+
+def emit_module(cascade: Cascade, spec: Specialisation, kernels: list[KernelText]) -> str:
+    """The source of a module that defines all kernels of a program."""
+    text = _template().render(header=header(cascade, spec), kernels=[_kernel(k) for k in kernels])
+    return text.rstrip() + "\n"
+
+
+def _kernel(kernel: KernelText) -> dict[str, Any]:
+    blocks = dict(kernel.constants)
+    count = {axis: _lanes(text, blocks) for axis, text in kernel.lengths.items()}
+    text = {
+        axis: length if length.isidentifier() else f"({length})" for axis, length in kernel.lengths.items()
+    }
+    printer = KernelPrinter(kernel.body, Lanes(text, count), kernel.arguments)
+    parameters = [_parameter(a, printer.names.identifier(a.name)) for a in kernel.arguments]
+    return {
+        "name": kernel.name,
+        "constants": kernel.constants,
+        "parameters": [declared for declared, _ in parameters],
+        "arguments": [value for _, value in parameters],
+        "lines": printer.lines(),
+    }
+
+
+def _lanes(text: str, blocks: dict[str, int]) -> int:
+    result = 1
+    for name in text.split(" * "):
+        result *= blocks[name]
+    return result
+
+
+def _parameter(argument: Argument, name: str) -> tuple[str, str]:
+    """The declaration of a kernel's parameter, and how it is read from a 64-bit word."""
+    if isinstance(argument.source, Pointer):
+        kind = f"{MEMORY[argument.dtype]}*"
+        return f"{kind} const {name}", f"reinterpret_cast<{kind}>(WORD)"
+    kind = VALUES[argument.dtype]
+    if kind in ("float", "double"):
+        return f"const {kind} {name}", f"{kind}(attn::from_word(WORD))"
+    return f"const {kind} {name}", f"{kind}(WORD)"

@@ -1,0 +1,131 @@
+"""Scalar operations of the tile program as C++ text. Values of f16 and bf16 are floats, rounded where cast."""
+
+from __future__ import annotations
+
+from attn_dsl.codegen.numbers import is_float
+from attn_dsl.codegen.tiles import Node
+
+# The type of a value of each dtype, of its lanes in an array, and of an element in memory.
+VALUES = {
+    "f16": "float", "bf16": "float", "f32": "float", "f64": "double", "i8": "int32_t", "u8": "int32_t",
+    "i16": "int32_t", "i32": "int32_t", "i64": "int64_t", "bool": "bool",
+}  # fmt: skip
+LANES = {**VALUES, "bool": "int32_t"}  # as wide as a float's, so that both fill vectors alike
+MEMORY = {
+    "f16": "uint16_t", "bf16": "uint16_t", "f32": "float", "f64": "double", "i8": "int8_t", "u8": "uint8_t",
+    "i16": "int16_t", "i32": "int32_t", "i64": "int64_t", "bool": "uint8_t",
+}  # fmt: skip
+_INFIX = {
+    "add": "+", "sub": "-", "mul": "*", "div": "/", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==",
+    "ne": "!=", "and": "&", "or": "|", "shl": "<<", "shr": ">>", "bitand": "&", "bitor": "|", "bitxor": "^",
+    "ufloordiv": "/", "umod": "%",
+}  # fmt: skip
+_CALLS = {
+    "abs": "abs_", "floor": "floor_", "sqrt": "sqrt_", "rsqrt": "rsqrt_", "exp": "exp_", "exp2": "exp2_",
+    "expm1": "expm1_", "log": "log_", "log2": "log2_", "log1p": "log1p_", "sin": "sin_", "cos": "cos_",
+    "tan": "tan_", "tanh": "tanh_", "sigmoid": "sigmoid_", "softplus": "softplus_", "erf": "erf_",
+    "relu": "relu_", "silu": "silu_", "gelu": "gelu_", "clamp": "clamp_", "floordiv": "floor_div",
+    "mod": "floor_mod", "uniform": "uniform_",
+}  # fmt: skip
+_COMBINE = {"add": "{0} + {1}", "mul": "{0} * {1}", "or": "{0} | {1}", "and": "{0} & {1}",
+            "max": "attn::maximum({0}, {1})", "min": "attn::minimum({0}, {1})"}  # fmt: skip
+_IDENTITY = {"add": "0", "mul": "1", "or": "0", "and": "1"}
+
+
+def constant(node: Node) -> str:
+    """A literal of the node's type."""
+    return literal(node.attributes[0], node.dtype)
+
+
+def literal(text: str, dtype: str) -> str:
+    """A number, as Python writes it, as a literal."""
+    if dtype == "bool":
+        return "true" if text in ("True", "1") else "false"
+    if not is_float(dtype):
+        return f"int64_t({text})" if dtype == "i64" else text
+    kind = VALUES[dtype]
+    special = {"inf": f"{kind}(INFINITY)", "-inf": f"-{kind}(INFINITY)", "nan": f"{kind}(NAN)"}
+    if text in special:
+        return special[text]
+    number = repr(float(text))
+    return number if dtype == "f64" else f"{number}f"
+
+
+def combine(operator: str, a: str, b: str) -> str:
+    """Two partial results of a reduction as one."""
+    return _COMBINE[operator].format(a, b)
+
+
+def identity(operator: str, dtype: str) -> str:
+    """What a reduction starts from."""
+    if operator in _IDENTITY:
+        return literal(_IDENTITY[operator], dtype)
+    if is_float(dtype):
+        return literal("-inf" if operator == "max" else "inf", dtype)
+    width = 64 if dtype == "i64" else 32
+    return f"INT{width}_{'MIN' if operator == 'max' else 'MAX'}"
+
+
+def cast(text: str, source: str, target: str) -> str:
+    """A value as another dtype."""
+    if target == "bool":
+        return f"({text} != 0)"
+    if target in ("f16", "bf16"):
+        return f"attn::round_{target}({text})" if source != target else text
+    if VALUES[source] == VALUES[target] and target in ("i32", "i64", "f32", "f64"):
+        return text
+    if target in ("i8", "u8", "i16"):
+        return f"int32_t({MEMORY[target]}({text}))"
+    return f"{VALUES[target]}({text})"
+
+
+def read(pointer: str, offset: str, dtype: str) -> str:
+    """An element of memory as a value."""
+    element = f"{pointer}[{offset}]"
+    match dtype:
+        case "f16" | "bf16":
+            return f"attn::from_{dtype}({element})"
+        case "bool":
+            return f"({element} != 0)"
+        case "i8" | "u8" | "i16":
+            return f"int32_t({element})"
+        case _:
+            return element
+
+
+def written(text: str, dtype: str) -> str:
+    """A value as an element of memory."""
+    match dtype:
+        case "f16" | "bf16":
+            return f"attn::to_{dtype}({text})"
+        case "i8" | "u8" | "i16" | "bool":
+            return f"{MEMORY[dtype]}({text})"
+        case _:
+            return text
+
+
+def operation(node: Node, parts: list[str]) -> str:
+    """An operator or function of the language on values."""
+    name = node.operation
+    if name in _INFIX:
+        return f"({parts[0]} {_INFIX[name]} {parts[1]})"
+    match name:
+        case "neg":
+            return f"(-{parts[0]})"
+        case "not":
+            return f"(!{parts[0]})"
+        case "where":
+            return f"({parts[0]} ? {parts[1]} : {parts[2]})"
+        case "cast":
+            return cast(parts[0], node.operands[0].dtype, node.dtype)
+        case "min" | "max":
+            text = parts[0]
+            for part in parts[1:]:
+                text = f"attn::{name}imum({text}, {part})"
+            return text
+        case "pow" if is_float(node.dtype):
+            return f"attn::power_({parts[0]}, {parts[1]})"
+        case "pow":
+            return f"{VALUES[node.dtype]}(attn::power_(double({parts[0]}), double({parts[1]})))"
+        case _:
+            return f"attn::{_CALLS[name]}({', '.join(parts)})"

@@ -1,0 +1,257 @@
+"""What a block of the tile program comes to on a CPU: items, each over the lanes of its axes.
+
+A pointwise node is computed lane by lane; a reduction runs over its operand's lanes; a product of tiles is one
+call that needs both whole, and is begun by the lanes of what it adds to. Integer and boolean nodes that cost
+next to nothing (coordinates, comparisons: masks) are no items: they are computed again wherever they are used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from attn_dsl.codegen.numbers import is_float
+from attn_dsl.codegen.stream import KernelBody
+from attn_dsl.codegen.tiles import Assign, Block, Loop, Node, State, Store
+
+# Nodes that are printed where they stand: no lanes are computed for them.
+ATOMS = frozenset({"const", "argument", "state", "counter", "block", "program"})
+_CHEAP = frozenset({
+    "add", "sub", "mul", "neg", "lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not", "cast", "min", "max",
+    "abs", "where",
+})  # fmt: skip
+_CHEAP_INTEGERS = 12  # operations
+_CHEAP_REALS = 2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Compute:
+    """A pointwise node, lane by lane."""
+
+    node: Node
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reduce:
+    """A reduction, over the lanes of its operand."""
+
+    node: Node
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Begin:
+    """What a product of tiles is added to: its accumulator, or zeros. ``state``: where the sum is kept, if it
+    is the next value of a state and nothing else."""
+
+    node: Node
+    state: State | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Product:
+    """A product of two tiles."""
+
+    node: Node
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Update:
+    """The next value of a state, lane by lane."""
+
+    state: State
+    value: Node
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Write:
+    """Lanes written to memory."""
+
+    store: Store
+
+
+Item = Compute | Reduce | Begin | Product | Update | Write
+
+
+class Items:
+    """The items of every block of a kernel, and what each reads."""
+
+    def __init__(self, body: KernelBody) -> None:
+        self._alive: set[int] = set()
+        self._cost: dict[int, int | None] = {}
+        self.states = {s.name: s for s in body.states}
+        self.users: dict[int, list[Item]] = {}
+        self.blocks = list(_blocks(body))
+        self._live(body)
+        self._factors = {
+            id(o) for b in self.blocks for n in b.items if isinstance(n, Node) and n.operation == "dot"
+            for o in n.operands[:2]
+        }  # fmt: skip
+        self._sums = {id(a): a for b in self.blocks for a in self._summed(b)}
+        self.of_block = {id(block): self._items(block) for block in self.blocks}
+        for items in self.of_block.values():
+            for item in items:
+                for node in self.inputs(item):
+                    self.users.setdefault(id(node), []).append(item)
+
+    # what is needed
+
+    def _live(self, body: KernelBody) -> None:
+        for item in body.items:
+            if isinstance(item, Loop):
+                self._reach(item.count)
+                if item.condition is not None:
+                    self._reach(item.condition)
+        for block in self.blocks:
+            for item in block.items:
+                match item:
+                    case Assign(value=value):
+                        self._reach(value)
+                    case Store(offset=offset, value=value, mask=mask):
+                        for node in (offset, value, *(() if mask is None else (mask,))):
+                            self._reach(node)
+                    case _:
+                        pass
+
+    def _reach(self, node: Node) -> None:
+        pending = [node]
+        while pending:
+            current = pending.pop()
+            if id(current) not in self._alive:
+                self._alive.add(id(current))
+                pending += current.operands
+
+    # cheap nodes
+
+    def is_cheap(self, node: Node) -> bool:
+        """Whether lanes of the node are computed wherever they are used."""
+        return self._cheap_cost(node) is not None
+
+    def _cheap_cost(self, node: Node) -> int | None:
+        if id(node) not in self._cost:
+            self._cost[id(node)] = self._find_cost(node)
+        return self._cost[id(node)]
+
+    def _find_cost(self, node: Node) -> int | None:
+        if not node.axes or node.operation in ATOMS or id(node) in self._factors:
+            return None
+        if node.operation == "arange":
+            return 0
+        real = is_float(node.dtype)
+        if node.operation not in _CHEAP or (real and node.operation in ("where", "min", "max", "cast")):
+            return None
+        cost = 1
+        for operand in node.operands:
+            if operand.operation == "state":
+                return None  # by the time of its use, the state may have moved on
+            inner = self._cheap_cost(operand)
+            if inner is None and is_float(operand.dtype) and not real and operand.axes:
+                return None  # a comparison of scores is computed once
+            cost += inner or 0
+        return cost if cost <= (_CHEAP_REALS if real else _CHEAP_INTEGERS) else None
+
+    # items
+
+    def _summed(self, block: Block) -> Iterator[Assign]:
+        """States whose next value is a product of tiles and which nothing else in the block reads."""
+        for assign in (i for i in block.items if isinstance(i, Assign)):
+            value = assign.value
+            if value.operation != "dot" or len(value.operands) < 3 or value.axes != assign.state.axes:
+                continue
+            roots = [r for r in _roots(block) if r is not value]
+            if value.dtype == assign.state.dtype and not any(
+                _reads_state(r, assign.state.name, stop=value) for r in (*roots, *value.operands[:2])
+            ):
+                yield assign
+
+    def _items(self, block: Block) -> list[Item]:
+        items: list[Item] = []
+        sums = {id(a.value): a for a in block.items if isinstance(a, Assign) and id(a) in self._sums}
+        for item in block.items:
+            match item:
+                case Node():
+                    if id(item) in self._alive and item.operation not in ATOMS and not self.is_cheap(item):
+                        items += self._node_items(item, sums.get(id(item)))
+                case Assign(state=state, value=value):
+                    if id(item) not in self._sums:
+                        items.append(Update(state, value))
+                case Store():
+                    items.append(Write(item))
+                case _:
+                    pass
+        return items
+
+    def _node_items(self, node: Node, assigned: Assign | None) -> list[Item]:
+        match node.operation:
+            case "reduce":
+                return [Reduce(node)]
+            case "dot":
+                begun = len(node.operands) > 2 or len(node.attributes[0]) > 1
+                begin = Begin(node, None if assigned is None else assigned.state)
+                return [begin, Product(node)] if begun else [Product(node)]
+            case _:
+                return [Compute(node)]
+
+    # what items read
+
+    def inputs(self, item: Item) -> list[Node]:
+        """The nodes an item needs the value of, cheap ones replaced by what they need; states included."""
+        found: dict[int, Node] = {}
+        pending = list(operands(item))
+        while pending:
+            node = pending.pop()
+            if node.operation in ATOMS and node.operation != "state":
+                continue
+            if self.is_cheap(node):
+                pending += node.operands
+            else:
+                found[id(node)] = node
+        return list(found.values())
+
+
+def operands(item: Item) -> tuple[Node, ...]:
+    """The nodes that stand in an item's expression."""
+    match item:
+        case Compute(node=node) | Reduce(node=node):
+            return node.operands
+        case Begin(node=node):
+            return node.operands[2:]
+        case Product(node=node):
+            return node.operands[:2]
+        case Update(value=value):
+            return (value,)
+        case Write(store=store):
+            return (store.offset, store.value, *(() if store.mask is None else (store.mask,)))
+
+
+def _blocks(body: KernelBody) -> Iterator[Block]:
+    for item in body.items:
+        if isinstance(item, Loop):
+            yield item.prepare
+            yield item.body
+        else:
+            yield item
+
+
+def _roots(block: Block) -> Iterable[Node]:
+    for item in block.items:
+        match item:
+            case Assign(value=value):
+                yield value
+            case Store(offset=offset, value=value, mask=mask):
+                yield from (offset, value, *(() if mask is None else (mask,)))
+            case _:
+                pass
+
+
+def _reads_state(node: Node, state: str, stop: Node) -> bool:
+    """Whether a value depends on a state other than through ``stop``."""
+    pending, seen = [node], set[int]()
+    while pending:
+        current = pending.pop()
+        if id(current) in seen or current is stop:
+            continue
+        seen.add(id(current))
+        if current.operation == "state" and current.attributes[0] == state:
+            return True
+        pending += current.operands
+    return False

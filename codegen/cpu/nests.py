@@ -1,0 +1,135 @@
+"""Items to loop nests: as few passes over the lanes of a tile as their dependences allow.
+
+Items over the same axes share a nest, where each lane's values stay in registers. A result of a reduction or of
+a product is whole only after its nest, so what uses it goes into a later one. For a softmax that gives, between
+the two products: scale, mask and maximum in one nest; the correction, over rows alone; exponential and sum in a
+third.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from attn_dsl.codegen.cpu.items import Begin, Compute, Item, Items, Product, Reduce, Update, Write, operands
+from attn_dsl.codegen.tiles import Block, Node
+
+
+@dataclass(eq=False, slots=True)
+class Nest:
+    """Items that run together over the lanes of ``axes`` (none: straight-line), or one product."""
+
+    axes: tuple[str, ...]
+    items: list[Item] = field(default_factory=list)
+    is_product: bool = False
+
+
+class Arrangement:
+    """The nests of every block of a kernel, and which nodes are stored between them."""
+
+    def __init__(self, items: Items, axis_order: tuple[str, ...]) -> None:
+        self.items = items
+        self._order = axis_order
+        self.nests: dict[int, list[Nest]] = {}
+        self._home: dict[int, Nest] = {}
+        for block in items.blocks:
+            self.nests[id(block)] = self._arrange(block)
+        self.stored = self._stored()
+        self.outliving = self._outliving()
+        self.in_state = {
+            id(i.node): i.state
+            for found in items.of_block.values()
+            for i in found
+            if isinstance(i, Begin) and i.state is not None
+        }
+
+    def _arrange(self, block: Block) -> list[Nest]:
+        nests: list[Nest] = []
+        place: dict[int, int] = {}
+        reads: dict[str, int] = {}
+        begun: dict[int, int] = {}
+        for item in self.items.of_block[id(block)]:
+            axes = self.ordered(domain(item))
+            inputs = self.items.inputs(item)
+            earliest = max((self._after(n, axes, place, nests) for n in inputs), default=0)
+            if isinstance(item, Product):
+                earliest = max(earliest, begun.get(id(item.node), -1) + 1)
+            if isinstance(item, Update):
+                read = reads.get(item.state.name, -1)
+                earliest = max(earliest, read if read >= 0 and nests[read].axes == axes else read + 1)
+            at = self._find(nests, axes, earliest, isinstance(item, Product))
+            nests[at].items.append(item)
+            for node in inputs:
+                if node.operation == "state":
+                    name = node.attributes[0]
+                    reads[name] = max(reads.get(name, -1), at)
+            match item:
+                case Compute(node=node) | Reduce(node=node) | Product(node=node):
+                    place[id(node)] = at
+                    self._home[id(node)] = nests[at]
+                case Begin(node=node):
+                    begun[id(node)] = at
+                case _:
+                    pass
+        return nests
+
+    def ordered(self, axes: tuple[str, ...]) -> tuple[str, ...]:
+        """Axes in the order of their loops: rows last, so that rows are the lanes of a vector."""
+        return tuple(a for a in (*self._order[1:], self._order[0]) if a in axes)
+
+    def _after(self, node: Node, axes: tuple[str, ...], place: dict[int, int], nests: list[Nest]) -> int:
+        """The first nest that may use a node, at the axes of its user."""
+        at = place.get(id(node))
+        if at is None:
+            return 0
+        lane_by_lane = not nests[at].is_product and node.operation != "reduce" and nests[at].axes == axes
+        return at if lane_by_lane else at + 1
+
+    def _find(self, nests: list[Nest], axes: tuple[str, ...], earliest: int, is_product: bool) -> int:
+        if not is_product:
+            for at in range(earliest, len(nests)):
+                if nests[at].axes == axes and not nests[at].is_product:
+                    return at
+        nests.append(Nest(axes, is_product=is_product))
+        return len(nests) - 1
+
+    def _stored(self) -> set[int]:
+        """Nodes whose lanes are kept in an array: used outside their nest, or by a product, whole."""
+        stored: set[int] = set()
+        for block in self.items.blocks:
+            for nest in self.nests[id(block)]:
+                for item in nest.items:
+                    for node in self.items.inputs(item):
+                        if node.axes and node.operation != "state" and self._home.get(id(node)) is not nest:
+                            stored.add(id(node))
+                    if isinstance(item, Reduce | Product):
+                        stored.add(id(item.node))
+                    if isinstance(item, Product):
+                        stored.update(id(o) for o in item.node.operands[:2] if o.operation != "state")
+        return stored
+
+    def _outliving(self) -> set[int]:
+        """Scalars used outside their nest."""
+        return {
+            id(node)
+            for block in self.items.blocks
+            for nest in self.nests[id(block)]
+            for item in nest.items
+            for node in self.items.inputs(item)
+            if not node.axes and self._home.get(id(node)) is not nest
+        }
+
+
+def domain(item: Item) -> tuple[str, ...]:
+    """The axes an item runs over."""
+    match item:
+        case Compute(node=node) | Begin(node=node):
+            return node.axes
+        case Reduce(node=node):
+            return node.operands[0].axes
+        case Product():
+            return ()
+        case Update(state=state):
+            return state.axes
+        case Write(store=store):
+            found = {a: None for n in operands(Write(store)) for a in n.axes}
+            return tuple(found)

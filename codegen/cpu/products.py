@@ -1,0 +1,65 @@
+"""A product of two tiles as calls of ``attn::multiply``: loops over all axes but three, rows, columns and the
+contracted one, whose strides in the arrays are known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING
+
+from attn_dsl.codegen.cpu.expressions import VALUES
+from attn_dsl.codegen.tiles import Node
+
+if TYPE_CHECKING:
+    from attn_dsl.codegen.cpu.names import Names
+    from attn_dsl.codegen.cpu.nests import Arrangement
+    from attn_dsl.codegen.cpu.printer import Lanes
+
+
+@dataclass(frozen=True, slots=True)
+class _Array:
+    """A tile in an array: its name, its axes outermost first, and the lanes of each."""
+
+    name: str
+    axes: tuple[str, ...]
+    lanes: Mapping[str, int]
+
+    def stride(self, axis: str | None) -> int:
+        """Elements between neighbours along an axis; 0 where the tile does not vary."""
+        if axis is None or axis not in self.axes:
+            return 0
+        return prod(self.lanes[a] for a in self.axes[self.axes.index(axis) + 1 :])
+
+    def start(self, looped: tuple[str, ...]) -> str:
+        """The address of the first element at the current lanes of the looped axes."""
+        indices = "".join(f"[lane_{a}]" if a in looped else "[0]" for a in self.axes)
+        return f"&{self.name}{indices}"
+
+
+def product_call(node: Node, names: Names, arrangement: Arrangement, lanes: Lanes) -> list[str]:
+    """The lines that add a product to its array, or set the array to it."""
+    a, b = (_array(o, names, arrangement, lanes) for o in node.operands[:2])
+    out = _array(node, names, arrangement, lanes)
+    (reduced,) = node.attributes
+    row = next(iter(lanes.text))
+    contracted = max((x for x in b.axes if x in reduced), key=lanes.count.__getitem__)
+    kept = [x for x in b.axes if x not in reduced]
+    column = max(kept, key=lanes.count.__getitem__, default=None)
+    looped = tuple(
+        x for x in dict.fromkeys((*out.axes, *a.axes, *b.axes)) if x not in (row, contracted, column)
+    )
+    adds = "true" if len(node.operands) > 2 or len(reduced) > 1 else "false"
+    columns = 1 if column is None else lanes.count[column]
+    kind = VALUES[node.dtype]
+    call = (
+        f"attn::multiply<{lanes.count[row]}, {columns}, {adds}, {kind}>("
+        f"{a.start(looped)}, {a.stride(contracted)}, {b.start(looped)}, {b.stride(column)}, "
+        f"{b.stride(contracted)}, {lanes.count[contracted]}, {out.start(looped)}, {out.stride(column)});"
+    )
+    lines = [f"for (int32_t lane_{x} = 0; lane_{x} < {lanes.text[x]}; ++lane_{x})" for x in looped]
+    return [*lines, f"    {call}" if lines else call]
+
+
+def _array(node: Node, names: Names, arrangement: Arrangement, lanes: Lanes) -> _Array:
+    return _Array(names.of(node), arrangement.ordered(node.axes), lanes.count)

@@ -1,0 +1,22 @@
+"""What the lowering must know of the machine it lowers for; everything else belongs to the printer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """``pads``: lanes of every axis are a power of two, of a matrix product at least 16. ``widens``: products of
+    f16 and bf16 are taken in f32, to which their values are exact. ``double_products``: f64 has matrix
+    products."""
+
+    pads: bool
+    widens: bool
+    double_products: bool
+
+
+def machine_of(architecture: str) -> Machine:
+    """The machine of ``cpu``, ``cuda:90``, ``hip:gfx942`` or ``interpreter``."""
+    on_cpu = architecture == "cpu"
+    return Machine(pads=not on_cpu, widens=on_cpu, double_products=on_cpu)
