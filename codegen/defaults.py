@@ -19,7 +19,7 @@ def next_power_of_two(n: int) -> int:
 def padded_extent(size: int, alone: bool, machine: Machine) -> int:
     """The lanes of a whole index: a matrix product needs at least 16."""
     if not machine.pads:
-        return size
+        return max(size, 1)
     return max(next_power_of_two(size), 16 if alone else 1)
 
 

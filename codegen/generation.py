@@ -195,11 +195,11 @@ class _Generation:
 
     def _check_whole(self, whole: dict[str, int], plan: KernelPlan) -> None:
         for index, size in whole.items():
-            if size > MAX_WHOLE_LANES or size == 0:
+            if size > MAX_WHOLE_LANES:
                 lead = self.flow.by_target[(*plan.targets, *plan.stores)[0]][0]
                 raise NotLoweredError(
                     Diagnostic(
-                        f"index '{index}' of size {size} does not fit in a tile (1 to {MAX_WHOLE_LANES})",
+                        f"index '{index}' of size {size} does not fit in a tile of at most {MAX_WHOLE_LANES}",
                         lead.span,
                         "a contracted index is held whole; make it smaller, or part it in two",
                     )

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from attn_dsl.ir.cascade import Cascade, Input
+from attn_dsl.runtime.sizes import DTYPES
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 Integers = Callable[[tuple[int, ...]], Tensor]
@@ -68,19 +69,20 @@ class Case:
         sizes = {**SIZES, **self.sizes}
         return {index.name: sizes[index.name] for index in cascade.indices}
 
-    def arguments(self, cascade: Cascade) -> dict[str, Tensor]:
-        """Seeded inputs of the cascade in double precision."""
+    def arguments(self, cascade: Cascade, dtype: str = "f64") -> dict[str, Tensor]:
+        """Seeded inputs of the cascade; ``dtype``: of those that may have any floating one."""
         torch.manual_seed(20)
-        return {declared.name: self._argument(declared) for declared in cascade.inputs}
+        return {declared.name: self._argument(declared, dtype) for declared in cascade.inputs}
 
-    def _argument(self, declared: Input) -> Tensor:
+    def _argument(self, declared: Input, dtype: str) -> Tensor:
         sizes = {**SIZES, **self.sizes}
         shape = tuple(prod(sizes[index] for index in axis.indices) for axis in declared.axes)
         if declared.name in self.integers:
             return self.integers[declared.name](shape)
+        reals = torch.randn(shape, dtype=torch.float64)
         if declared.name in self.positive:
-            return torch.rand(shape, dtype=torch.float64) / 2 + 0.5
-        return torch.randn(shape, dtype=torch.float64)
+            reals = reals.sigmoid() / 2 + 0.5
+        return reals.to(DTYPES[declared.dtype or dtype])
 
 
 SIZES = {"b": 2, "h": 3, "g": 2, "r": 3, "s": 2, "i": 29, "j": 29, "d": 6, "e": 5}
