@@ -82,7 +82,7 @@ def means_as_sums(cascade: Cascade) -> Cascade:
     """``T mean= x`` is a sum over a count: both stream, a mean does not."""
     statements: list[Statement] = []
     done: set[str] = set()
-    for item in cascade.statements:
+    for at, item in enumerate(cascade.statements):
         if not (isinstance(item, Einsum) and item.reduce is Reduction.MEAN):
             statements.append(item)
             continue
@@ -91,9 +91,11 @@ def means_as_sums(cascade: Cascade) -> Cascade:
         done.add(item.target)
         total, count = f"{item.target}_total", f"{item.target}_count"
         parts = [s for s in cascade.definitions(item.target) if isinstance(s, Einsum)]
+        # Where a part exists is asked of the cascade in which earlier means are sums already.
+        so_far = replace(cascade, statements=(*statements, *cascade.statements[at:]))
         for part in parts:
             statements.append(replace(part, target=total, reduce=Reduction.SUM))
-            exists = guard(part, cascade)
+            exists = guard(part, so_far)
             where = None if exists == TRUE else exists
             statements.append(replace(part, target=count, reduce=Reduction.SUM, body=Const(1.0), where=where))
         keys = tuple(IndexVar(d) for d in item.dims)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from attn_dsl.analysis.presence import conjuncts
 from attn_dsl.codegen.context import KernelContext, Scope
 from attn_dsl.codegen.lowering import ExpressionLowering
 from attn_dsl.codegen.numbers import is_float, join_dtypes
@@ -70,12 +71,20 @@ class ContractionLowering:
         for part in parts:
             assert part.reduce is not None
             body, where = self._placed(part, read)
-            guard = None if where is None else self.expressions.lower(where, scope)
             axes = self._axes_of(part, scope)
+            guard = self._selecting(where, axes, scope)
             value = self.reduce(part.reduce, body, guard, axes, scope)
             result = value if result is None else self.combine(part.reduce, result, value)
         assert result is not None
         return result
+
+    def _selecting(self, where: Expr | None, axes: tuple[str, ...], scope: Scope) -> Node | None:
+        """The conditions that select among the reduced elements. Others make the whole result absent, and what an
+        absent element holds is never looked at."""
+        if where is None:
+            return None
+        nodes = [self.expressions.lower(c, scope) for c in conjuncts(where)]
+        return self.expressions.all_of([n for n in nodes if set(n.axes) & set(axes)])
 
     def presence_of(self, parts: tuple[Einsum, ...], read: Read, scope: Scope) -> Node:
         """Whether an inner reduction has any element."""

@@ -24,7 +24,7 @@ from attn_dsl.codegen.program import Pointer
 from attn_dsl.codegen.ranges import RangeLowering, TileRange
 from attn_dsl.codegen.tiles import Assign, Block, Loop, Node, State, Store
 from attn_dsl.ir.cascade import Einsum, Reduction
-from attn_dsl.ir.expr import Expr, IndexVar, Op, Read
+from attn_dsl.ir.expr import Expr, IndexVar, Read
 from attn_dsl.ir.walk import index_names, walk
 
 
@@ -295,10 +295,11 @@ class StreamKernel:
         for index in phase.stream:
             tile = self.context.tiles.streams[index]
             found = [self.ranges.tile_range(t, index, tile, self.scope, full=full) for t in plan.terms]
-            first, end = found[0].first, found[0].end
+            first, end = found[0].first, self._last_needed(found[0])
             for other in found[1:]:
                 first = self.expressions.operate("min", first, other.first)
-                end = self.expressions.operate("max", end, other.end)
+                end = self.expressions.operate("max", end, self._last_needed(other))
+            end = self.expressions.operate("max", end, first)
             boxes.append(TileRange(first, end, found[0].full_first, found[0].full_end))
         if full:
             inner = [TileRange(b.full_first, b.full_end, b.full_first, b.full_end) for b in boxes]
@@ -307,6 +308,11 @@ class StreamKernel:
         test = TRUE if exact else disjunction(*guards.values())
         hole = boxes if full else None
         self._box_loop(phase, targets, passes, boxes, test, guards, flagged, masked=True, hole=hole)
+
+    def _last_needed(self, tiles: TileRange) -> Node:
+        """The end of a range, 0 where it is empty: an empty one lies beyond all tiles."""
+        some = self.expressions.operate("lt", tiles.first, tiles.end)
+        return self.expressions.where(some, tiles.end, self.builder.const(0))
 
     def _box_loop(
         self, phase: _Phase, targets: list[str], passes: PassAnalysis, boxes: list[TileRange],
@@ -519,9 +525,7 @@ class StreamKernel:
         )
         inner.running |= {OLD + t: old[t] for t in fold.on} | {NEW + t: new[t] for t in fold.on}
         node = self.expressions.lower(fold.correction, inner)
-        exponential = isinstance(fold.correction, Op) and fold.correction.name in ("exp", "exp2")
-        if exponential and fold.kind == "ratio":
-            return node  # an empty accumulator is multiplied by exp(-inf) = 0
+        # Nothing met so far: nothing to correct, and exp(0 * (-inf - m)) would be nan.
         neutral = self.builder.const(1.0 if fold.kind == "ratio" else 0.0, self.context.real)
         for on in fold.on:
             identity = self.builder.const(float(IDENTITY[self.reduces[on]]), old[on].dtype)
