@@ -1,0 +1,63 @@
+"""What random mechanisms have found, made small: each text once gave a wrong result or a crash."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import attn_dsl
+
+HEAD = "attention find\ninput Q[b, i, d], K[b, j, d], V[b, j, e]\n"
+SCORES = "S[b,i,j] += Q[b,i,d] * K[b,j,d]\n"
+TAIL = "O[b,i,e] += P[b,i,j] * V[b,j,e]\noutput O[b, i, e]\n"
+FINDS = {
+    # The count of a second mean asked for the presence of the first as if that were a reduction of its own.
+    "mean of a mean": HEAD
+    + SCORES
+    + """X[b,i,j] = S[b,i,j] * 0.3  where S[b,i,j] > -0.5
+mu[b,i] mean= X[b,i,j]
+var[b,i] mean= (X[b,i,j] - mu[b,i]) ** 2
+P[b,i,j] = softmax[j]((X[b,i,j] - mu[b,i]) * rsqrt(var[b,i] + 0.5))
+"""
+    + TAIL,
+    # A predicate without the reduced index kept a score from being a product of tiles.
+    "guard that selects nothing": HEAD + SCORES + "P[b,i,j] = softmax[j](S[b,i,j])  where j < 5\n" + TAIL,
+    # The scale of the scores is 0: what is corrected from nothing met so far must not be 0 * inf.
+    "scale of zero": HEAD
+    + "input heat[b, i]\n"
+    + SCORES
+    + "P[b,i,j] = softmax[j](S[b,i,j] * sigmoid(heat[b,i] * 1000 - 500))\n"
+    + TAIL.replace("input", ""),
+}
+PLANE = """attention find
+input Q[b, h, (x y), d], K[b, h, (u v), d], V[b, h, (u v), e]
+index y < 3
+index v < 3
+S[b,h,x,y,u,v] += Q[b,h,x,y,d] * K[b,h,u,v,d]
+D[b,h,x,y,u,v] = S[b,h,x,y,u,v]  where (x & u == 0 or h % 2 == 1) and u * 3 + v <= x * 3 + y
+O[b,h,x,y,e] += D[b,h,x,y,u,v] * V[b,h,u,v,e]
+output O[b, h, (x y), e]
+"""
+
+
+def agree(text: str, target: str, *arguments: torch.Tensor) -> None:
+    attention = attn_dsl.compile(text, target=target)
+    torch.testing.assert_close(
+        attention(*arguments).double(), attention.reference(*arguments), atol=2e-5, rtol=2e-5
+    )
+
+
+@pytest.mark.parametrize("target", ["cpu", "interpreter"])
+@pytest.mark.parametrize("name", FINDS)
+def test_finds(name: str, target: str) -> None:
+    torch.manual_seed(3)
+    arguments = [torch.randn(2, 9, 4), torch.randn(2, 21, 4), torch.randn(2, 21, 3)]
+    if "heat" in FINDS[name]:
+        arguments.append(torch.randn(2, 9))
+    agree(FINDS[name], target, *arguments)
+
+
+@pytest.mark.parametrize("target", ["cpu", "interpreter"])
+def test_a_term_that_no_row_needs_does_not_empty_the_box(target: str) -> None:
+    torch.manual_seed(3)
+    agree(PLANE, target, torch.randn(2, 2, 15, 4), torch.randn(2, 2, 9, 4), torch.randn(2, 2, 9, 1))
