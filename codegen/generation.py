@@ -10,6 +10,7 @@ from attn_dsl.codegen.contraction import factors
 from attn_dsl.codegen.cpu.emit import emit_module as emit_cpu
 from attn_dsl.codegen.defaults import default_schedule, make_tiles, padded_extent
 from attn_dsl.codegen.dependence import Dependence
+from attn_dsl.codegen.kernel_text import KernelText
 from attn_dsl.codegen.machine import machine_of
 from attn_dsl.codegen.numbers import is_float, join_dtypes
 from attn_dsl.codegen.partition import KernelPlan, contribution_streams, leaf_reads, partition
@@ -17,7 +18,7 @@ from attn_dsl.codegen.program import Buffer, GridFactor, Kernel, Program
 from attn_dsl.codegen.specialisation import Specialisation
 from attn_dsl.codegen.stream import StreamKernel
 from attn_dsl.codegen.tiles import TileBuilder
-from attn_dsl.codegen.triton.emit import KernelText, emit_module
+from attn_dsl.codegen.triton.emit import emit_module
 from attn_dsl.errors import Diagnostic, NotLoweredError
 from attn_dsl.ir.cascade import Cascade, Einsum, Reduction
 from attn_dsl.ir.expr import Read

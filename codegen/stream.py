@@ -9,7 +9,7 @@ in a loop without masks; the rest follow, masked.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from attn_dsl.analysis.folding import NEW, OLD
 from attn_dsl.analysis.interval import interval_test
@@ -22,18 +22,10 @@ from attn_dsl.codegen.lowering import ExpressionLowering
 from attn_dsl.codegen.partition import contribution_streams
 from attn_dsl.codegen.program import Pointer
 from attn_dsl.codegen.ranges import RangeLowering, TileRange
-from attn_dsl.codegen.tiles import Assign, Block, Loop, Node, State, Store
+from attn_dsl.codegen.tiles import Assign, Block, KernelBody, Loop, Node, State, Store
 from attn_dsl.ir.cascade import Einsum, Reduction
 from attn_dsl.ir.expr import Expr, IndexVar, Read
 from attn_dsl.ir.walk import index_names, walk
-
-
-@dataclass(slots=True)
-class KernelBody:
-    """The tile program of one kernel: blocks and loops in order, and the states they carry."""
-
-    items: list[Block | Loop] = field(default_factory=list)
-    states: list[State] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

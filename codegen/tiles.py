@@ -84,6 +84,14 @@ class Block:
     known: dict[tuple[Any, ...], Node] = field(default_factory=dict)
 
 
+@dataclass(slots=True)
+class KernelBody:
+    """The tile program of one kernel: blocks and loops in order, and the states they carry."""
+
+    items: list[Block | Loop] = field(default_factory=list)
+    states: list[State] = field(default_factory=list)
+
+
 class TileBuilder:
     """Makes nodes, each once a block, in the outermost block that has its operands."""
 

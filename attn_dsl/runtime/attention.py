@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from attn_dsl.codegen.schedule import Schedule
-from attn_dsl.errors import AttnError, Diagnostic, NotLoweredError, TargetError
+from attn_dsl.errors import ArgumentError, AttnError, Diagnostic, NotLoweredError, TargetError
 from attn_dsl.ir.cascade import Cascade
 from attn_dsl.ir.printer import cascade_key
 from attn_dsl.language.load import Specification, load_file, load_text
@@ -36,12 +36,19 @@ def compile(
     """
     if target is not None and target not in TARGETS:
         raise TargetError(Diagnostic(f"there is no target '{target}'", help=f"one of {', '.join(TARGETS)}"))
+    _require_schedule(schedule)
     is_text = isinstance(source, str) and "\n" in source
     specification = load_text(str(source)) if is_text else load_file(source)
     given = {**(params or {}), **param_values}
     with _sources(specification):
         values = resolve_params(specification.cascade, given)
     return Attention(specification, values, target, schedule or Schedule())
+
+
+def _require_schedule(given: object) -> None:
+    if given is not None and not isinstance(given, Schedule):
+        example = "Schedule(row_tile=64, stream_tile=64)"
+        raise ArgumentError(Diagnostic(f"schedule is of type {type(given).__name__}", help=f"give {example}"))
 
 
 @contextmanager
@@ -155,7 +162,7 @@ class Attention:
                 raise TargetError(
                     Diagnostic(
                         f"target '{target}' takes CPU tensors, the arguments are on {device}",
-                        help="leave out target=",
+                        help="there are kernels for cpu and cuda tensors: .to(...)",
                     )
                 )
             return target

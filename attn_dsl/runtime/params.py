@@ -43,7 +43,11 @@ def _value(param: Param, given: Mapping[str, Any]) -> int | float | bool:
             Diagnostic(
                 f"param '{param.name}' is {param.kind}, got {value!r}",
                 param.span,
-                f"give {param.kind} number" if kind is not bool else "give True or False",
+                "give True or False"
+                if kind is bool
+                else "give a whole number"
+                if kind is int
+                else "give a number",
             )
         )
     return value

@@ -68,7 +68,9 @@ def _signature(cascade: Cascade) -> str:
 def describe(declared: Input) -> str:
     """An input as it is declared."""
     axes = ", ".join("_" if a.indices[0].startswith("_") else _axis(a) for a in declared.axes)
-    return f"{declared.name}[{axes}]" + (f": {declared.dtype}" if declared.dtype else "")
+    return (f"{declared.name}[{axes}]" if axes else declared.name) + (
+        f": {declared.dtype}" if declared.dtype else ""
+    )
 
 
 def _axis(axis: Axis) -> str:
@@ -78,8 +80,11 @@ def _axis(axis: Axis) -> str:
 def _tensor(declared: Input, value: Any, device: torch.device) -> torch.Tensor:
     if not isinstance(value, torch.Tensor):
         if declared.axes or not isinstance(value, (int, float, bool)):
-            raise _wrong(declared, f"is a {type(value).__name__}, not a tensor", "pass a torch.Tensor")
+            wanted = "a torch.Tensor" if declared.axes else "a number or a 0-d torch.Tensor"
+            raise _wrong(declared, f"is a {type(value).__name__}, not a tensor", f"pass {wanted}")
         value = torch.tensor(value, dtype=DTYPES[declared.dtype or "f32"])
+    if value.layout != torch.strided:
+        raise _wrong(declared, f"has layout {value.layout}, not strided", "convert it: .to_dense()")
     if value.dim() == 0:
         value = value.to(device)
     if value.device != device:
@@ -88,7 +93,9 @@ def _tensor(declared: Input, value: Any, device: torch.device) -> torch.Tensor:
         )
     if value.dim() != len(declared.axes):
         raise _wrong(
-            declared, f"has {value.dim()} dimensions {tuple(value.shape)}, not {len(declared.axes)}", ""
+            declared,
+            f"has {value.dim()} dimensions {tuple(value.shape)}, not {len(declared.axes)}",
+            f"it is {describe(declared)}",
         )
     name = NAMES.get(value.dtype)
     wanted = declared.dtype
@@ -96,7 +103,9 @@ def _tensor(declared: Input, value: Any, device: torch.device) -> torch.Tensor:
         raise _wrong(
             declared,
             f"has dtype {value.dtype}, a floating type is expected",
-            "declare it: " + declared.name + "[...]: i32",
+            "give its real part"
+            if value.is_complex()
+            else f"convert it, or declare it: {declared.name}[...]: {name}",
         )
     if wanted is not None and name != wanted:
         raise _wrong(

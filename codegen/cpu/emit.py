@@ -7,10 +7,9 @@ from typing import Any
 
 from attn_dsl.codegen.cpu.expressions import MEMORY, VALUES
 from attn_dsl.codegen.cpu.printer import KernelPrinter, Lanes
+from attn_dsl.codegen.kernel_text import KernelText, header
 from attn_dsl.codegen.program import Argument, Pointer
 from attn_dsl.codegen.specialisation import Specialisation
-from attn_dsl.codegen.triton.emit import KernelText
-from attn_dsl.codegen.triton.emit import _header as header
 from attn_dsl.ir.cascade import Cascade
 
 

@@ -11,8 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from attn_dsl.codegen.numbers import is_float
-from attn_dsl.codegen.stream import KernelBody
-from attn_dsl.codegen.tiles import Assign, Block, Loop, Node, State, Store
+from attn_dsl.codegen.tiles import Assign, Block, KernelBody, Loop, Node, State, Store
 
 # Nodes that are printed where they stand: no lanes are computed for them.
 ATOMS = frozenset({"const", "argument", "state", "counter", "block", "program"})

@@ -16,8 +16,7 @@ from attn_dsl.codegen.cpu.nest_printer import NestPrinter
 from attn_dsl.codegen.cpu.nests import Arrangement, Nest
 from attn_dsl.codegen.cpu.products import product_call
 from attn_dsl.codegen.program import Argument
-from attn_dsl.codegen.stream import KernelBody
-from attn_dsl.codegen.tiles import Block, Loop, Node, State
+from attn_dsl.codegen.tiles import Block, KernelBody, Loop, Node, State
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from attn_dsl.codegen.numbers import is_float
-from attn_dsl.codegen.stream import KernelBody
-from attn_dsl.codegen.tiles import Assign, Block, Loop, Node, State, Store
+from attn_dsl.codegen.tiles import Assign, Block, KernelBody, Loop, Node, State, Store
 
 DTYPES = {
     "f16": "tl.float16", "bf16": "tl.bfloat16", "f32": "tl.float32", "f64": "tl.float64", "i8": "tl.int8",
