@@ -35,9 +35,9 @@ def default_schedule(
     elif architecture == "interpreter":
         row, stream, warps, stages = 16, 16, 4, 1
     elif cubic:
-        row, stream, warps, stages = 16, 16, 4, 2
+        row, stream, warps, stages = 16, 16, 8, 1
     elif features * width <= 128 * 2:
-        row, stream, warps, stages = (128, 64, 8, 3) if features * width <= 128 else (64, 64, 4, 2)
+        row, stream, warps, stages = (128, 64, 8, 3 if features * width <= 128 else 2)
     elif features * width <= 256 * 2:
         row, stream, warps, stages = 64, 32, 8, 2
     else:

@@ -6,7 +6,6 @@ from math import prod
 
 from attn_dsl.codegen.binding import bind, launch_params, means_as_sums
 from attn_dsl.codegen.context import KernelContext, Storage, buffer_storage
-from attn_dsl.codegen.contraction import factors
 from attn_dsl.codegen.cpu.emit import emit_module as emit_cpu
 from attn_dsl.codegen.defaults import default_schedule, make_tiles, padded_extent
 from attn_dsl.codegen.dependence import Dependence
@@ -15,14 +14,13 @@ from attn_dsl.codegen.machine import machine_of
 from attn_dsl.codegen.numbers import is_float, join_dtypes
 from attn_dsl.codegen.partition import KernelPlan, contribution_streams, leaf_reads, partition
 from attn_dsl.codegen.program import Buffer, GridFactor, Kernel, Program
+from attn_dsl.codegen.schedule import Schedule
 from attn_dsl.codegen.specialisation import Specialisation
 from attn_dsl.codegen.stream import StreamKernel
-from attn_dsl.codegen.tiles import TileBuilder
+from attn_dsl.codegen.tiles import KernelBody, Loop, TileBuilder, nodes_of
 from attn_dsl.codegen.triton.emit import emit_module
 from attn_dsl.errors import Diagnostic, NotLoweredError
 from attn_dsl.ir.cascade import Cascade, Einsum, Reduction
-from attn_dsl.ir.expr import Read
-from attn_dsl.ir.walk import index_names
 from attn_dsl.language.kinds import dtype_kind, kind_of
 from attn_dsl.rewrites import normal_form
 
@@ -152,19 +150,26 @@ class _Generation:
         inner = self._inner(plan)
         extents = {i: padded_extent(n, i not in inner, machine) for i, n in whole.items()}
         operand = min((d for d in self.dtypes.values() if is_float(d)), key=len, default="f32")
-        schedule = default_schedule(
-            self.spec.schedule, self.spec.architecture, self.real if self.real == "f64" else operand,
-            self._lanes_held(plan, extents), self._is_cubic(plan),
-        )  # fmt: skip
-        tiles = make_tiles(plan.rows, groups, whole, inner, schedule, machine)
         row_axis = "_".join(plan.rows)
         order = (row_axis, *("_".join(g) for g in groups), *sorted(whole, key=lambda i: (i not in inner, i)))
-        context = KernelContext(
-            self.cascade, self.flow, self.roles, plan, tiles, storage, self.params, self.sizes, self.real,
-            self.result if is_float(self.result) else "f32", TileBuilder(order),
-            {t: _KIND_DTYPES.get(k, self.real) for t, k in self.kinds.items()}, machine,
-        )  # fmt: skip
-        body = StreamKernel(context).build()
+
+        def lowered(cubic: bool) -> tuple[Schedule, KernelContext, KernelBody]:
+            schedule = default_schedule(
+                self.spec.schedule, self.spec.architecture, self.real if self.real == "f64" else operand,
+                self._lanes_held(plan, extents), cubic,
+            )  # fmt: skip
+            context = KernelContext(
+                self.cascade, self.flow, self.roles, plan,
+                make_tiles(plan.rows, groups, whole, inner, schedule, machine), storage, self.params, self.sizes,
+                self.real, self.result if is_float(self.result) else "f32", TileBuilder(order),
+                {t: _KIND_DTYPES.get(k, self.real) for t, k in self.kinds.items()}, machine,
+            )  # fmt: skip
+            return schedule, context, StreamKernel(context).build()
+
+        schedule, context, body = lowered(cubic=False)
+        if machine.holds_tiles and _widest(body) > 2:
+            schedule, context, body = lowered(cubic=True)
+        tiles = context.tiles
         lengths = {row_axis: " * ".join(f"BLOCK_{i.upper()}" for i in plan.rows)}
         lengths |= {"_".join(g): " * ".join(f"BLOCK_{i.upper()}" for i in g) for g in groups}
         lengths |= {i: f"BLOCK_{i.upper()}" for i in tiles.whole}
@@ -212,19 +217,10 @@ class _Generation:
         accumulators = sum(n for n in held if n > 1)
         return max(accumulators, *extents.values(), 16)
 
-    def _is_cubic(self, plan: KernelPlan) -> bool:
-        """Whether an inner reduction has a factor over rows, stream and features at once."""
-        streams = {s for t in plan.targets for s in self.flow.over(t)} & self.roles.streams
-        for tensor in self.flow.reductions:
-            if tensor in self.roles.streamed:
-                continue
-            for part in (p for p in self.flow.by_target[tensor] if isinstance(p, Einsum)):
-                for factor in factors(part.body):
-                    met = {d for r in leaf_reads(self.flow, self.roles, factor.expr) for d in _index_set(r)}
-                    if met & set(part.over) and met & set(plan.rows) and met & streams:
-                        return True
-        return False
 
-
-def _index_set(read: Read) -> set[str]:
-    return {n for slot in read.indices for n in index_names(slot)}
+def _widest(body: KernelBody) -> int:
+    """The most axes of any value: a product that no matrix instruction takes spans rows, stream and features."""
+    blocks = [
+        b for item in body.items for b in ((item.prepare, item.body) if isinstance(item, Loop) else (item,))
+    ]
+    return max((len(node.axes) for block in blocks for node in nodes_of(block)), default=0)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from attn_dsl.codegen.schedule import Schedule
+from attn_dsl.codegen.specialisation import Specialisation
 from attn_dsl.errors import ArgumentError, AttnError, Diagnostic, NotLoweredError, TargetError
 from attn_dsl.ir.cascade import Cascade
 from attn_dsl.ir.printer import cascade_key
@@ -125,12 +126,16 @@ class Attention:
         **sizes: int,
     ) -> str:
         """The generated source for ``triton`` (of an architecture) or ``cpu``, for floating inputs of ``dtype`` and
-        features of 64 where no size is given."""
+        features of 64 where no size is given. For ``triton`` with the schedule the table begins with: one that
+        spills registers gives way to the next when a program is built."""
         if target not in ("triton", "cpu"):
             raise TargetError(Diagnostic(f"there is no source for target '{target}'", help="triton or cpu"))
         architecture = "cpu" if target == "cpu" else architecture
+        from attn_dsl.codegen import generate
+
         with _sources(self.specification):
-            return self._entry(self._typical(dtype), self._whole(sizes), architecture).program.source
+            spec = self._specialisation(self._typical(dtype), self._whole(sizes), architecture)
+            return generate(self.cascade, spec).source
 
     def lower(self, architecture: str, dtype: torch.dtype = torch.bfloat16, **sizes: int) -> tuple[Any, ...]:
         """Compile ahead of time for ``cuda:80``, ``cuda:90``, ``cuda:100``, ``hip:gfx942``...; no GPU is needed.
@@ -231,22 +236,29 @@ class Attention:
         self, dtypes: tuple[tuple[str, str], ...], whole: tuple[tuple[str, int], ...], architecture: str
     ) -> Entry:
         from attn_dsl.codegen import generate
+
+        spec = self._specialisation(dtypes, whole, architecture)
+        parts = [cascade_key(self.cascade), repr(spec), *_versions()]
+        if architecture == "cpu":
+            from attn_dsl.runtime.native import compile_native, toolchain
+
+            key = entry_key(*parts, *toolchain())
+            return load_or_build(key, lambda: generate(self.cascade, spec), compile_native)
+        if architecture == "interpreter":
+            return load_or_build(entry_key(*parts), lambda: generate(self.cascade, spec))
+        from attn_dsl.runtime.fitting import fitted
+
+        return load_or_build(entry_key(*parts), lambda: fitted(self.cascade, spec))
+
+    def _specialisation(
+        self, dtypes: tuple[tuple[str, str], ...], whole: tuple[tuple[str, int], ...], architecture: str
+    ) -> Specialisation:
         from attn_dsl.codegen.binding import launch_params
-        from attn_dsl.codegen.specialisation import Specialisation
 
         at_launch = launch_params(self.cascade)
+        params = tuple((n, v) for n, v in self.params.items() if n not in at_launch)
         precision = "ieee" if torch.get_float32_matmul_precision() == "highest" else "tf32"
-        specialisation = Specialisation(
-            tuple((n, v) for n, v in self.params.items() if n not in at_launch), dtypes, whole, architecture,
-            self.schedule, precision,
-        )  # fmt: skip
-        parts = [cascade_key(self.cascade), repr(specialisation), *_versions()]
-        if architecture != "cpu":
-            return load_or_build(entry_key(*parts), lambda: generate(self.cascade, specialisation))
-        from attn_dsl.runtime.native import compile_native, toolchain
-
-        key = entry_key(*parts, *toolchain())
-        return load_or_build(key, lambda: generate(self.cascade, specialisation), compile_native)
+        return Specialisation(params, dtypes, whole, architecture, self.schedule, precision)
 
 
 def _versions() -> tuple[str, ...]:
