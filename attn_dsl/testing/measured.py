@@ -172,7 +172,9 @@ def _operation(name: str, args: Sequence[Measured], model: Model) -> Measured:
     if result.is_floating_point():
         # x sigmoid(x), x erf(x): what underflows in the second factor is multiplied by the first.
         inner = 1 + args[0].magnitude if name in ("silu", "gelu") else 1
-        error = error + UNITS * model.precision.pointwise * magnitude + model.precision.pointwise_smallest * inner
+        error = (
+            error + UNITS * model.precision.pointwise * magnitude + model.precision.pointwise_smallest * inner
+        )
         over = result.isfinite() & (result.abs() + error > model.precision.pointwise_largest)
         error = torch.where(over, torch.inf, error)
         error = torch.where(result.isfinite() | error.isinf(), error, 0.0)
