@@ -1,0 +1,118 @@
+"""What it costs to get there: compilation, a warm start, a call, a mask; each in a process of its own where that matters."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Any
+
+import torch
+
+import attn_dsl
+from benchmarks.cases import CASES, EXAMPLES, Case
+from benchmarks.peers import block_mask
+
+COLD = """
+import json, resource, sys, time, torch
+start = time.perf_counter()
+import attn_dsl
+imported = time.perf_counter() - start
+q = torch.randn(1, 8, 256, 64)
+start = time.perf_counter()
+attention = attn_dsl.compile(sys.argv[1])
+attention(q, q, q)
+print(json.dumps({"import_s": imported, "first_result_s": time.perf_counter() - start}))
+"""
+PEAK = """
+import json, resource, sys, torch
+from benchmarks.cases import CASES
+from benchmarks.peers import implementations
+case = next(c for c in CASES if c.name == sys.argv[1])
+arguments = case.arguments(int(sys.argv[2]), 64)
+with torch.no_grad():
+    call = implementations(case, arguments, int(sys.argv[2]), 64)[sys.argv[3]]
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    call()
+print(json.dumps((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024))
+"""
+STARTED = ("basic/dense", "masks/sliding_window", "heads/grouped_query")
+
+
+def preparation(device: str) -> dict[str, Any]:
+    """Everything that is not the kernel's own time, in seconds and MiB."""
+    result: dict[str, Any] = {"masks": masks()}
+    if device == "cpu":
+        result |= {"starts": starts(), "call": call_overhead(), "peak_mib": peaks()}
+    return result
+
+
+def starts() -> dict[str, Any]:
+    """From text to the first result, beyond the imports: with an empty cache, then with a filled one."""
+    found: dict[str, Any] = {}
+    for name in STARTED:
+        with tempfile.TemporaryDirectory() as cache:
+            environment = {**os.environ, "ATTN_DSL_CACHE": cache}
+            runs = [_run([COLD, str(EXAMPLES / f"{name}.attn")], environment) for _ in range(3)]
+        found[name] = {"cold_s": runs[0]["first_result_s"], "warm_s": runs[2]["first_result_s"],
+                       "import_s": runs[2]["import_s"]}  # fmt: skip
+    return found
+
+
+def call_overhead() -> dict[str, float]:
+    """Microseconds of the smallest call, beside a call of C that does nothing."""
+    attention = attn_dsl.compile(EXAMPLES / "basic" / "dense.attn")
+    q = torch.randn(1, 1, 1, 16)
+    empty = ctypes.CDLL(None).getpid
+    with torch.no_grad():
+        ours, nothing = (_per_call_us(f) for f in (lambda: attention(q, q, q), empty))
+    return {"attn_dsl_us": ours, "empty_call_us": nothing}
+
+
+def _per_call_us(call: Any, count: int = 5000) -> float:
+    best = float("inf")
+    for _ in range(7):
+        start = time.perf_counter()
+        for _ in range(count):
+            call()
+        best = min(best, (time.perf_counter() - start) / count)
+    return best * 1e6
+
+
+def masks() -> dict[str, Any]:
+    """Seconds to make FlexAttention's block mask; ours are bounds in the kernel, and take none."""
+    found: dict[str, Any] = {}
+    for case in (c for c in CASES if c.name in ("window 256", "documents", "global + window")):
+        for length in (4096, 16384, 32768):
+            found[f"{case.name}|{length}"] = {
+                "create_block_mask_s": _mask_seconds(case, length),
+                "attn_dsl_s": 0.0,
+            }
+    return found
+
+
+def _mask_seconds(case: Case, length: int) -> float:
+    arguments = {n: t for n, t in case.arguments(length, 8).items() if n not in "QKV"} | {"Q": torch.zeros(1)}
+    start = time.perf_counter()
+    block_mask(case, arguments, length)
+    return time.perf_counter() - start
+
+
+def peaks() -> dict[str, Any]:
+    """MiB by which the process grows in one call, compilation included."""
+    found: dict[str, Any] = {}
+    for name in ("causal", "window 256"):
+        for peer in ("attn_dsl", "flex"):
+            found[f"{name}|16384|{peer}"] = _run([PEAK, name, "16384", peer], dict(os.environ))
+    return found
+
+
+def _run(arguments: list[str], environment: dict[str, str]) -> Any:
+    done = subprocess.run(
+        [sys.executable, "-c", *arguments], capture_output=True, text=True, env=environment, check=True
+    )
+    return json.loads(done.stdout.strip().splitlines()[-1])
