@@ -18,6 +18,7 @@ from attn_dsl.ir.expr import Const, Expr
 from attn_dsl.ir.printer import print_statement
 
 TRUE = Const(True)
+COMMENT_COLUMNS = 90
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,8 @@ class KernelContext:
     def comment(self, part: Einsum) -> str:
         """The statement as its author could have written it, with its line."""
         line = f"  (line {part.span.line})" if part.span is not None else ""
-        return f"{print_statement(part)}{line}"
+        text = print_statement(part)
+        return f"{text if len(text) <= COMMENT_COLUMNS else text[: COMMENT_COLUMNS - 3] + '...'}{line}"
 
 
 @dataclass(eq=False, slots=True)

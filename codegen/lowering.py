@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from attn_dsl.analysis.integers import is_nonnegative, is_positive
+from attn_dsl.codegen.constants import folded, is_fraction, neutral, value_of
 from attn_dsl.codegen.context import KernelContext, Scope, Storage
 from attn_dsl.codegen.numbers import is_float, join_dtypes, result_dtype
 from attn_dsl.codegen.program import Extent, ParamValue, Pointer, Stride
-from attn_dsl.codegen.tiles import Node
+from attn_dsl.codegen.tiles import Node, named
 from attn_dsl.errors import Diagnostic, NotLoweredError
 from attn_dsl.ir.cascade import Einsum
 from attn_dsl.ir.expr import (
@@ -103,6 +104,9 @@ class ExpressionLowering:
         """The value as another dtype."""
         if node.dtype == dtype:
             return node
+        number = value_of(node)
+        if number is not None and dtype in ("i32", "i64", "f32", "f64") and not is_fraction(number, dtype):
+            return self.builder.const(float(number) if is_float(dtype) else int(number), dtype)
         cast = self.builder.node("cast", node, dtype=dtype)
         self.context.zero_padded[id(cast)] = self.context.zero_padded.get(id(node), frozenset())
         return cast
@@ -133,7 +137,13 @@ class ExpressionLowering:
             operands = tuple(self.cast(n, joint) for n in nodes)
         elif name not in ("and", "or", "not"):
             operands = tuple(self.cast(n, dtype) for n in nodes)
-        return self.builder.node(name, *operands, dtype=dtype)
+        return self._made(name, operands, dtype)
+
+    def _made(self, name: str, operands: tuple[Node, ...], dtype: str) -> Node:
+        number = folded(name, operands, dtype)
+        if number is not None:
+            return self.builder.const(number, dtype)
+        return neutral(name, operands) or self.builder.node(name, *operands, dtype=dtype)
 
     def _operate(self, name: str, args: tuple[Expr, ...], nodes: list[Node]) -> Node:
         if name in ("floordiv", "mod") and not any(is_float(n.dtype) for n in nodes):
@@ -147,7 +157,7 @@ class ExpressionLowering:
     def divide(self, name: str, dividend: Node, divisor: Node) -> Node:
         """``floordiv`` or ``mod`` of a non-negative by a positive integer: the machine's own division."""
         dtype = join_dtypes(dividend.dtype, divisor.dtype)
-        return self.builder.node(f"u{name}", dividend, divisor, dtype=dtype)
+        return self._made(f"u{name}", (dividend, divisor), dtype)
 
     def _integer_power(self, base: Node, exponent: int) -> Node | None:
         """Repeated squaring for the small powers of formulas."""
@@ -245,7 +255,8 @@ class ExpressionLowering:
         offset = terms[0] if terms else self.builder.const(0, "i64")
         for term in terms[1:]:
             offset = self.operate("add", offset, term)
-        return offset, self.all_of(list(masks))
+        inside = self.all_of(list(masks))
+        return named(offset, f"offset_{_identifier(read.tensor)}"), inside
 
     def _term(self, tensor: str, storage: Storage, position: int, place: Node) -> Node:
         if position == len(storage.axes) - 1 and storage.contiguous:
@@ -274,11 +285,11 @@ class ExpressionLowering:
     def lane_bounds(self, index: str, scope: Scope) -> list[Node]:
         """Which lanes of an index exist: none to test for a program index, a full tile, an unpadded extent."""
         plan, tiles = self.context.plan, self.context.tiles
-        if index in plan.rows or (index in scope.stream and scope.masked):
-            return [self.operate("lt", scope.coordinates[index], self.size(index))]
-        if index in tiles.whole and tiles.whole[index] != self.context.sizes[index]:
-            return [self.operate("lt", scope.coordinates[index], self.size(index))]
-        return []
+        tiled = index in plan.rows or (index in scope.stream and scope.masked)
+        padded = index in tiles.whole and tiles.whole[index] != self.context.sizes[index]
+        if not (tiled or padded):
+            return []
+        return [named(self.operate("lt", scope.coordinates[index], self.size(index)), f"inside_{index}")]
 
     def all_of(self, conditions: list[Node]) -> Node | None:
         """The conjunction; outermost first, so that what does not vary in a loop is joined before it."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from attn_dsl.analysis.iteration import IterationPlan, Term
 from attn_dsl.codegen.context import KernelContext, Scope
 from attn_dsl.codegen.lowering import ExpressionLowering
-from attn_dsl.codegen.tiles import Node
+from attn_dsl.codegen.tiles import Node, named
 
 NEVER = 2**30
 
@@ -57,6 +57,8 @@ class RangeLowering:
             lower = self._op("max", lower, self._narrow(self.expressions.lower(limit, scope)))
         for limit in bounds.upper:
             upper = self._op("min", upper, self._narrow(self.expressions.lower(limit, scope)))
+        named(lower, f"lower_{index}")
+        named(upper, f"upper_{index}")
         conditions = [self.expressions.lower(c, scope) for c in term.row_conditions]
         return RowBounds(lower, upper, self.expressions.all_of(conditions))
 
@@ -92,9 +94,14 @@ class RangeLowering:
         size = self.const(tile)
         first = self.expressions.divide("floordiv", low, size)
         end = self._op("max", self.expressions.divide("floordiv", self._op("add", high, size), size), first)
+        named(first, f"first_{index}")
+        named(end, f"end_{index}")
         if not full:
             return TileRange(first, end, first, first)
-        return self._full(bounds, exists, first, end, tile)
+        found = self._full(bounds, exists, first, end, tile)
+        named(found.full_first, f"full_first_{index}")
+        named(found.full_end, f"full_end_{index}")
+        return found
 
     def _full(self, bounds: RowBounds, exists: Node, first: Node, end: Node, tile: int) -> TileRange:
         lower, upper = bounds.lower, bounds.upper

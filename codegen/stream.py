@@ -22,7 +22,7 @@ from attn_dsl.codegen.lowering import ExpressionLowering
 from attn_dsl.codegen.partition import contribution_streams
 from attn_dsl.codegen.program import Pointer
 from attn_dsl.codegen.ranges import RangeLowering, TileRange
-from attn_dsl.codegen.tiles import Assign, Block, KernelBody, Loop, Node, State, Store
+from attn_dsl.codegen.tiles import Assign, Block, KernelBody, Loop, Node, State, Store, named
 from attn_dsl.ir.cascade import Einsum, Reduction
 from attn_dsl.ir.expr import Expr, IndexVar, Read
 from attn_dsl.ir.walk import index_names, walk
@@ -474,6 +474,8 @@ class StreamKernel:
         if axis and guards:
             conditions += [b for s in scope.stream for b in self.expressions.lane_bounds(s, scope)]
         node = self.expressions.all_of(conditions)
+        if node is not None and len(node.axes) > 1:
+            named(node, "counts")
         inner = tuple(i for i in part.over if i in self.context.tiles.whole)
         axes = self.builder.ordered((*axis, *inner))
         lanes = 1
@@ -498,7 +500,8 @@ class StreamKernel:
             return node
         nothing = self.builder.const(float(IDENTITY[self.reduces[target]]), node.dtype)
         empty = self.expressions.operate("eq", node, nothing)
-        return self.expressions.where(empty, self.builder.const(0.0, node.dtype), node)
+        usable = self.expressions.where(empty, self.builder.const(0.0, node.dtype), node)
+        return named(usable, f"{target}_or_0")
 
     def _corrected(self, base: Node, fold: Fold, old: dict[str, Node], scope: Scope) -> Node:
         correction = self._correction(fold, old, {t: scope.running[t] for t in fold.on}, scope)
@@ -517,6 +520,7 @@ class StreamKernel:
         )
         inner.running |= {OLD + t: old[t] for t in fold.on} | {NEW + t: new[t] for t in fold.on}
         node = self.expressions.lower(fold.correction, inner)
+        named(node, f"scale_{'_'.join(fold.on)}")
         # Nothing met so far: nothing to correct, and exp(0 * (-inf - m)) would be nan.
         neutral = self.builder.const(1.0 if fold.kind == "ratio" else 0.0, self.context.real)
         for on in fold.on:

@@ -143,6 +143,13 @@ class TileBuilder:
         return self.node("const", dtype=kind, attributes=(repr(value),))
 
 
+def named(node: Node, name: str) -> Node:
+    """The node, called so in the source unless it has a name or needs none."""
+    if node.name is None and node.operation not in ("const", "argument", "state", "load", "counter"):
+        node.name = name
+    return node
+
+
 def nodes_of(block: Block) -> Iterator[Node]:
     """The nodes of a block, not those of its loops."""
     return (item for item in block.items if isinstance(item, Node))

@@ -112,7 +112,8 @@ class KernelPrinter:
             self._user_block[key] = None
 
     def _is_inline(self, node: Node) -> bool:
-        if node.operation in _INLINE:
+        widened = node.operation == "cast" and node.dtype == "i64" and node.operands[0].operation != "load"
+        if node.operation in _INLINE or widened:
             return True
         once = self._uses[id(node)] == 1 and self._user_block[id(node)] is node.block
         next_value = node.name is not None and node.name.endswith("_next") and node.comment is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -29,7 +30,7 @@ def folder(tmp_path: Path) -> Path:
 def run(folder: Path, *arguments: str) -> tuple[int, str]:
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
     command += ["--rootdir", str(folder), "-v", *arguments]
-    environment = {"PATH": "", "ATTN_DSL_CACHE": str(folder / "cache")}
+    environment = {"PATH": os.environ["PATH"], "ATTN_DSL_CACHE": str(folder / "cache")}
     done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment, check=False)
     return done.returncode, done.stdout + done.stderr
 
