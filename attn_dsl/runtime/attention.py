@@ -17,6 +17,7 @@ from attn_dsl.ir.cascade import Cascade
 from attn_dsl.ir.printer import cascade_key
 from attn_dsl.language.load import Specification, load_file, load_text
 from attn_dsl.runtime.cache import Entry, entry_key, load_or_build, statistics
+from attn_dsl.runtime.native import find_compiler
 from attn_dsl.runtime.native_launch import Prepared, signature
 from attn_dsl.runtime.params import resolve_params
 from attn_dsl.runtime.sizes import DTYPES, NAMES, Bound, bind, sizes_follow_from_shapes
@@ -108,6 +109,10 @@ class Attention:
             device = next((a.device for a in bound.arguments.values()), torch.device("cpu"))
             architecture = self._architecture(device)
             run = self._run_native if architecture == "cpu" else self._run
+            if architecture == "cpu" and self.target is None and find_compiler() is None:
+                from attn_dsl.runtime.without_compiler import by_reference
+
+                return self._results(by_reference(self.cascade, self.params, bound))
             return self._results(run(bound, architecture))
 
     def reference(self, *args: Any, dtype: torch.dtype = torch.float64, **kwargs: Any) -> Any:
