@@ -1,8 +1,8 @@
 """What the kernels of every example take, with no GPU present: ``python -m benchmarks.resources [--write] [NAME...]``.
 
-Each example is compiled ahead of time for four architectures in bf16, at feature sizes 64 and 128, with the default
-schedule. Prints a table; ``--write`` puts it into ``benchmarks/resources.json``, which the tests hold later
-versions to.
+Each example is compiled ahead of time for four architectures in bf16 at 128 features, for the first of them at 64 too,
+with the schedule it gets by default. Prints a table; ``--write`` puts it into ``benchmarks/resources.json``, which the
+tests hold later versions to.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,9 @@ import attn_dsl
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 RESULT = ROOT / "benchmarks" / "resources.json"
-ARCHITECTURES = ("cuda:80", "cuda:90", "cuda:100", "hip:gfx942")
-FEATURES = (64, 128)
+ARCHITECTURES = ("cuda:90", "cuda:80", "cuda:100", "hip:gfx942")
+FEATURES = {"cuda:90": (64, 128)}
+JOBS = 2
 
 Row = dict[str, Any]
 Table = dict[str, dict[str, list[Row] | str]]
@@ -31,14 +33,18 @@ def main(arguments: list[str]) -> None:
     """Measure the named examples, or all; print, and write what was measured."""
     names = [a for a in arguments if not a.startswith("-")] or lowered_examples()
     table: Table = json.loads(RESULT.read_text()) if RESULT.exists() else {}
-    for name in names:
-        table[name] = {}
-        for architecture, sizes in calls(name):
-            key = call_key(architecture, sizes)
-            table[name][key] = measured(name, architecture, sizes)
-            print(f"{name}, {key}: {shown(table[name][key])}", flush=True)
-        if "--write" in arguments:
-            RESULT.write_text(as_text(table))
+    with ProcessPoolExecutor(JOBS) as pool:
+        for name, rows in zip(names, pool.map(measure_example, names), strict=True):
+            table[name] = rows
+            for key, row in rows.items():
+                print(f"{name}, {key}: {shown(row)}", flush=True)
+            if "--write" in arguments:
+                RESULT.write_text(as_text(table))
+
+
+def measure_example(name: str) -> dict[str, list[Row] | str]:
+    """The entries of one example."""
+    return {call_key(a, sizes): measured(name, a, sizes) for a, sizes in calls(name)}
 
 
 def lowered_examples() -> list[str]:
@@ -52,9 +58,10 @@ def calls(name: str) -> Iterator[tuple[str, dict[str, int]]]:
     """The architectures and feature sizes an example is compiled for."""
     cascade = attn_dsl.compile(EXAMPLES / f"{name}.attn").cascade
     declared = {index.name for index in cascade.indices}
-    choices = [{"c": 512, "d": 64}] if name == "heads/latent" else [_sizes(n) for n in FEATURES]
     for architecture in ARCHITECTURES:
-        for sizes in choices:
+        features = FEATURES.get(architecture, (128,))
+        latent = name == "heads/latent"
+        for sizes in [{"c": 512, "d": 64}] if latent else [_sizes(n) for n in features]:
             yield architecture, {index: size for index, size in sizes.items() if index in declared}
 
 

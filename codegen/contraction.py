@@ -95,7 +95,7 @@ class ContractionLowering:
                 return self.builder.const(True)
             guard = self.expressions.lower(where, scope)
             axes = tuple(a for a in self._axes_of(part, scope) if a in guard.axes)
-            some = self.reduce_tile("or", self._inside(guard, axes, "0", scope), axes)
+            some = self.reduce_tile("or", self._inside(guard, axes, Reduction.ANY, scope), axes)
             result = some if result is None else self.expressions.operate("or", result, some)
         assert result is not None
         return result
@@ -157,14 +157,15 @@ class ContractionLowering:
     def _reduce_value(
         self, reduce: Reduction, node: Node, guard: Node | None, axes: tuple[str, ...], scope: Scope, lanes: int
     ) -> Node:  # fmt: skip
-        identity = IDENTITY[reduce]
         if guard is not None:
-            node = self.expressions.where(guard, node, self._identity(identity, node.dtype))
-        node = self._inside(node, axes, identity, scope)
+            node = self.expressions.where(guard, node, self.identity(reduce, node.dtype))
+        node = self._inside(node, axes, reduce, scope)
         varying = tuple(a for a in axes if a in node.axes)
-        if reduce is Reduction.SUM and len(varying) < len(axes):
-            repeats = self._repeats(tuple(a for a in axes if a not in varying), lanes)
+        repeats = self._repeats(tuple(a for a in axes if a not in varying), lanes)
+        if reduce is Reduction.SUM and repeats != 1:
             node = self.expressions.operate("mul", node, self.builder.const(repeats))
+        if reduce is Reduction.PRODUCT and repeats != 1:
+            node = self.expressions.power(node, repeats)
         return self.reduce_tile(COMBINE[reduce], node, varying)
 
     def _repeats(self, axes: tuple[str, ...], lanes: int) -> int:
@@ -173,23 +174,26 @@ class ContractionLowering:
             repeats *= self.context.sizes.get(axis, lanes)
         return repeats
 
-    def _identity(self, identity: str, dtype: str) -> Node:
+    def identity(self, reduce: Reduction, dtype: str) -> Node:
+        """What a reduction of values of this type starts from."""
+        text = IDENTITY[reduce]
         if dtype == "bool":
-            return self.builder.const(identity == "1")
+            return self.builder.const(text == "1")
         if is_float(dtype):
-            return self.builder.const(float(identity), dtype)
-        limits = {"-inf": -(2**31), "inf": 2**31 - 1}
-        return self.builder.const(limits[identity] if identity in limits else int(identity), dtype)
+            return self.builder.const(float(text), dtype)
+        width = 63 if dtype == "i64" else 31
+        limits = {"-inf": -(2**width), "inf": 2**width - 1}
+        return self.builder.const(limits[text] if text in limits else int(text), dtype)
 
-    def _inside(self, node: Node, axes: tuple[str, ...], identity: str, scope: Scope) -> Node:
+    def _inside(self, node: Node, axes: tuple[str, ...], reduce: Reduction, scope: Scope) -> Node:
         """Lanes of padded features hold the identity."""
         for axis in axes:
             if axis not in node.axes or axis not in self.context.tiles.whole:
                 continue
-            if identity == "0" and axis in self.context.zero_padded.get(id(node), ()):
+            if IDENTITY[reduce] == "0" and axis in self.context.zero_padded.get(id(node), ()):
                 continue
             for inside in self.expressions.lane_bounds(axis, scope):
-                node = self.expressions.where(inside, node, self._identity(identity, node.dtype))
+                node = self.expressions.where(inside, node, self.identity(reduce, node.dtype))
         return node
 
     def reduce_tile(self, operator: str, node: Node, axes: tuple[str, ...]) -> Node:
@@ -233,7 +237,7 @@ class ContractionLowering:
             )
             if any(axis in scope.stream or axis == "_".join(scope.stream) for axis in axes):
                 b = self._finite_where_used(guard, b, axes)
-        a, b = self._inside(a, axes, "0", scope), self._inside(b, axes, "0", scope)
+        a, b = (self._inside(operand, axes, Reduction.SUM, scope) for operand in (a, b))
         return self._dot(a, b, axes, dtype, outer, accumulator)
 
     def _has_products(self, dtype: str) -> bool:

@@ -173,6 +173,7 @@ class _Generation:
         lengths = {row_axis: " * ".join(f"BLOCK_{i.upper()}" for i in plan.rows)}
         lengths |= {"_".join(g): " * ".join(f"BLOCK_{i.upper()}" for i in g) for g in groups}
         lengths |= {i: f"BLOCK_{i.upper()}" for i in tiles.whole}
+        lengths = {axis: lengths[axis] for axis in order}  # every tile has its axes in this order
         blocks = {**dict(tiles.rows), **tiles.streams, **tiles.whole}
         constants = tuple((f"BLOCK_{i.upper()}", n) for i, n in blocks.items())
         name = f"{self.cascade.name}_kernel" + (f"_{at}" if len(self.plans) > 1 else "")

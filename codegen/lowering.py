@@ -160,9 +160,11 @@ class ExpressionLowering:
         return self._made(f"u{name}", (dividend, divisor), dtype)
 
     def _integer_power(self, base: Node, exponent: int) -> Node | None:
-        """Repeated squaring for the small powers of formulas."""
-        if not 1 <= exponent <= 16:
-            return None
+        """The small powers of formulas."""
+        return self.power(base, exponent) if 1 <= exponent <= 16 else None
+
+    def power(self, base: Node, exponent: int) -> Node:
+        """A power of a positive integer exponent, by repeated squaring."""
         result: Node | None = None
         square = base if base.dtype != "bool" else self.cast(base, "i32")
         while exponent:
@@ -171,6 +173,7 @@ class ExpressionLowering:
             exponent >>= 1
             if exponent:
                 square = self.operate("mul", square, square)
+        assert result is not None
         return result
 
     def _uniform(self, nodes: list[Node]) -> Node:

@@ -7,7 +7,8 @@
 
 Nothing is named in advance. A reduction whose result carries an index w, and which is consumed by a
 reduction over w, is evaluated anew inside the loop over w: what it reduces must be whole (the features
-of Q K^T). The reduced indices that are left are streams. What the results of a stream kernel keep is whole
+of Q K^T). Not so where the index is itself a sequence with reductions inside (the keys, where the output is projected):
+then the result is stored, and the next reduction is another kernel. The reduced indices that are left are streams. What the results of a stream kernel keep is whole
 where only the streamed operands carry it (the features of V), a row where they do not carry it, and a
 program index otherwise.
 """
@@ -19,7 +20,8 @@ from dataclasses import dataclass
 
 from attn_dsl.codegen.dependence import Dependence
 from attn_dsl.ir.cascade import Einsum, Reduction
-from attn_dsl.ir.walk import index_names
+from attn_dsl.ir.expr import SizeOf
+from attn_dsl.ir.walk import index_names, walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +37,28 @@ def assign_roles(flow: Dependence) -> Roles:
     """Decide which reduced indices are whole and which are streamed."""
     reduced = {i for r in flow.reductions for i in flow.over(r)}
     nested = {z: _nested_in(flow, z) for z in reduced}
+    holding = {w for outer in nested.values() for w in outer}
     whole: set[str] = set()
     for z, outer in nested.items():
         features = {w for w in outer if is_feature(flow, w) and not is_feature(flow, z)}
         whole |= features  # a norm over the features of an output does not make its keys whole
-        if outer - features:
+        if outer - features and not (z in holding | flow.positional and _is_long(flow, z)):
             whole.add(z)
     streams = reduced - whole
     streamed = tuple(r for r in flow.reductions if flow.over(r) & streams)
     whole |= _value_features(flow, streamed, streams)
+    streams -= whole
+    streamed = tuple(r for r in streamed if flow.over(r) & streams)
     return Roles(frozenset(whole), frozenset(streams), streamed)
+
+
+def _is_long(flow: Dependence, z: str) -> bool:
+    """Whether an index is a sequence rather than a feature: the arguments give its extent, and it does not lie
+    innermost. What is reduced over it is stored before another reduction uses it, if it holds a reduction itself."""
+    if _lies_innermost(flow, z):
+        return False
+    size = next((i.size for i in flow.cascade.indices if i.name == z), None)
+    return size is None or any(isinstance(n, SizeOf) for n in walk(size))
 
 
 def _nested_in(flow: Dependence, z: str) -> set[str]:
@@ -61,12 +75,16 @@ def _nested_in(flow: Dependence, z: str) -> set[str]:
 def is_feature(flow: Dependence, index: str) -> bool:
     """Whether an index stands innermost in every argument and result that has it, is only summed over, and
     its value takes no part in a mask: how features are laid out."""
-    layouts = [*flow.cascade.inputs, *flow.cascade.outputs]
-    carrying = [t.axes for t in layouts if any(index in a.indices for a in t.axes)]
-    if not carrying or any(axes[-1].indices != (index,) for axes in carrying):
+    if not _lies_innermost(flow, index):
         return False
     kinds = {s.reduce for s in flow.cascade.statements if isinstance(s, Einsum) and index in s.over}
     return kinds <= {Reduction.SUM, Reduction.MEAN}
+
+
+def _lies_innermost(flow: Dependence, index: str) -> bool:
+    layouts = [*flow.cascade.inputs, *flow.cascade.outputs]
+    carrying = [t.axes for t in layouts if any(index in a.indices for a in t.axes)]
+    return bool(carrying) and all(axes[-1].indices == (index,) for axes in carrying)
 
 
 def _stream_operands(flow: Dependence, streams: set[str] | frozenset[str]) -> list[tuple[str, ...]]:

@@ -498,7 +498,7 @@ class StreamKernel:
         would be nan, and the row may yet meet a finite element."""
         if self.reduces[target] not in (Reduction.MAX, Reduction.MIN) or node.dtype not in ("f32", "f64"):
             return node
-        nothing = self.builder.const(float(IDENTITY[self.reduces[target]]), node.dtype)
+        nothing = self.contraction.identity(self.reduces[target], node.dtype)
         empty = self.expressions.operate("eq", node, nothing)
         usable = self.expressions.where(empty, self.builder.const(0.0, node.dtype), node)
         return named(usable, f"{target}_or_0")
@@ -524,7 +524,7 @@ class StreamKernel:
         # Nothing met so far: nothing to correct, and exp(0 * (-inf - m)) would be nan.
         neutral = self.builder.const(1.0 if fold.kind == "ratio" else 0.0, self.context.real)
         for on in fold.on:
-            identity = self.builder.const(float(IDENTITY[self.reduces[on]]), old[on].dtype)
+            identity = self.contraction.identity(self.reduces[on], old[on].dtype)
             node = self.expressions.where(self.expressions.operate("eq", old[on], identity), neutral, node)
         return node
 
@@ -539,7 +539,7 @@ class StreamKernel:
             extremes = [t for t in fold.on if self.reduces[t] in (Reduction.MAX, Reduction.MIN)]
             node = scope.running[target]
             for on in extremes:
-                nothing = self.builder.const(float(IDENTITY[self.reduces[on]]), self.states[on].dtype)
+                nothing = self.contraction.identity(self.reduces[on], self.states[on].dtype)
                 empty = self.expressions.operate("eq", scope.running[on], nothing)
                 nan = self.builder.const(float("nan"), node.dtype)
                 node = self.expressions.where(empty, nan, node)

@@ -43,6 +43,11 @@ def dtype_option(default: str) -> Decorator:
     )
 
 
+def target_option(*targets: str) -> Decorator:
+    """``--target``: which kernels. Without it, those that fit the device."""
+    return click.option("--target", type=click.Choice(targets), help="Default: what fits the device.")
+
+
 def expand(paths: Iterable[Path]) -> list[Path]:
     """The files given, and every ``.attn`` file below the folders given."""
     found: list[Path] = []

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -21,6 +22,18 @@ def say(text: str = "", *, style: str | None = None, err: bool = False) -> None:
 
     stream = sys.stderr if err else sys.stdout
     Console(file=stream, highlight=False, soft_wrap=True).print(Text(text, style=style or ""))
+
+
+@contextmanager
+def working(text: str) -> Generator[None]:
+    """A spinner beside a text while something takes its time; nothing where standard error is no terminal."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(text):
+        yield
 
 
 def say_json(data: Mapping[str, Any]) -> None:

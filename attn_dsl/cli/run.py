@@ -17,6 +17,7 @@ from attn_dsl.cli.arguments import (
     parse_params,
     parse_sizes,
     size_option,
+    target_option,
 )
 from attn_dsl.cli.lowering import example_params
 from attn_dsl.cli.output import say, say_json
@@ -47,6 +48,7 @@ class Comparison:
 @size_option
 @dtype_option("f32")
 @click.option("--device", type=click.Choice(("cpu", "cuda")), help="Default: the GPU where there is one.")
+@target_option("triton", "cpu", "interpreter")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the random input.")
 @json_option
 @click.pass_context
@@ -57,13 +59,14 @@ def command(
     sizes: tuple[str, ...],
     dtype: str,
     device: str | None,
+    target: str | None,
     seed: int,
     as_json: bool,
 ) -> None:
     """Run a file's kernels on random input and compare the results with the dense reference.
 
-    This is a first look with a loose bound; 'attn test' is the judge. Without a GPU the kernels run in Triton's
-    interpreter: keep the sizes small.
+    This is a first look with a loose bound; 'attn test' is the judge. Without a GPU the kernels are native C++;
+    '--target interpreter' runs the GPU's instead, slowly: keep the sizes small.
 
     \b
     Examples:
@@ -82,7 +85,7 @@ def command(
     cascade = load_file(file).cascade
     values = example_params(cascade, parse_params(cascade, params))
     extents = parse_sizes(cascade, sizes)
-    attention = attn_dsl.compile(file, params=values)
+    attention = attn_dsl.compile(file, params=values, target=target)
     inputs = _inputs(cascade, values, extents, dtype, device, seed)
     start = time.perf_counter()
     with torch.no_grad():

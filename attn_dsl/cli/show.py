@@ -15,6 +15,7 @@ from attn_dsl.cli.arguments import (
     parse_params,
     parse_sizes,
     size_option,
+    target_option,
 )
 from attn_dsl.cli.output import say, say_json
 from attn_dsl.errors import AttnError
@@ -40,6 +41,7 @@ Params = Mapping[str, int | float | bool]
 @param_option
 @size_option
 @dtype_option("bf16")
+@target_option("triton", "cpu")
 @json_option
 def command(
     file: Path,
@@ -47,6 +49,7 @@ def command(
     params: tuple[str, ...],
     sizes: tuple[str, ...],
     dtype: str,
+    target: str | None,
     as_json: bool,
 ) -> None:
     """Show a file as the compiler sees it: by default its cascade, its passes and what its loops visit.
@@ -56,6 +59,7 @@ def command(
       attn show my.attn
       attn show my.attn --normal --passes
       attn show my.attn --source --dtype f16 --size d=128 --size e=128 > kernel.py
+      attn show my.attn --source --target cpu --dtype f32 > kernel.cpp
 
     Params without a default, and feature sizes that are not given, take example values.
 
@@ -70,7 +74,7 @@ def command(
         "normal": lambda: _normal(cascade),
         "passes": lambda: _kernels(cascade, values, "passes"),
         "plan": lambda: _kernels(cascade, values, "plan"),
-        "source": lambda: _source(cascade, values, dtype, extents),
+        "source": lambda: _source(cascade, values, dtype, extents, target or "triton"),
     }
     chosen = tuple(dict.fromkeys(stages)) or ("cascade", "passes", "plan")
     try:
@@ -107,7 +111,8 @@ def _kernels(cascade: Cascade, params: Params, stage: str) -> str:
     return describe_kernels(cascade, example_params(cascade, params), describe)
 
 
-def _source(cascade: Cascade, params: Params, dtype: str, sizes: Mapping[str, int]) -> str:
+def _source(cascade: Cascade, params: Params, dtype: str, sizes: Mapping[str, int], target: str) -> str:
     from attn_dsl.cli.lowering import example_program
 
-    return example_program(cascade, params, dtype, sizes).source
+    architecture = "cpu" if target == "cpu" else "cuda:90"
+    return example_program(cascade, params, dtype, sizes, architecture).source

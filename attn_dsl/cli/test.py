@@ -9,8 +9,15 @@ from pathlib import Path
 
 import click
 
-from attn_dsl.cli.arguments import expand, files_argument, json_option, param_option, parse_params
-from attn_dsl.cli.output import plural, say, say_json
+from attn_dsl.cli.arguments import (
+    expand,
+    files_argument,
+    json_option,
+    param_option,
+    parse_params,
+    target_option,
+)
+from attn_dsl.cli.output import plural, say, say_json, working
 from attn_dsl.errors import AttnError
 from attn_dsl.language.load import load_file
 
@@ -30,14 +37,20 @@ class Outcome:
     "--examples", type=click.IntRange(1), default=20, show_default=True, help="Random inputs a file."
 )
 @param_option
+@target_option("triton", "cpu", "interpreter")
 @json_option
 @click.pass_context
 def command(
-    ctx: click.Context, files: tuple[Path, ...], examples: int, params: tuple[str, ...], as_json: bool
+    ctx: click.Context,
+    files: tuple[Path, ...],
+    examples: int,
+    params: tuple[str, ...],
+    target: str | None,
+    as_json: bool,
 ) -> None:
     """Compare a file's kernels with the dense reference on random inputs: sizes, types, strides.
 
-    Without a GPU the kernels run in Triton's interpreter, which is slow: keep --examples small.
+    Without a GPU the kernels are native C++; '--target interpreter' tests the GPU's, slowly: keep --examples small.
 
     \b
     Examples:
@@ -50,7 +63,8 @@ def command(
         raise click.ClickException("this needs hypothesis: pip install 'attn_dsl[test]'")
     outcomes: list[Outcome] = []
     for path in expand(files):
-        outcome = _test(path, examples, params)
+        with working(f"testing {path}"):
+            outcome = _test(path, examples, params, target)
         outcomes.append(outcome)
         if not as_json:
             _print(outcome)
@@ -63,7 +77,7 @@ def command(
     ctx.exit(1 if failed else 0)
 
 
-def _test(path: Path, examples: int, params: tuple[str, ...]) -> Outcome:
+def _test(path: Path, examples: int, params: tuple[str, ...], target: str | None) -> Outcome:
     import attn_dsl
     from attn_dsl.testing import check
 
@@ -71,7 +85,7 @@ def _test(path: Path, examples: int, params: tuple[str, ...]) -> Outcome:
     failure = ""
     try:
         values = parse_params(load_file(path).cascade, params)
-        check(attn_dsl.compile(path, params=values), examples=examples)
+        check(attn_dsl.compile(path, params=values, target=target), examples=examples)
     except (AttnError, AssertionError) as error:
         failure = str(error)
     return Outcome(path, failure, round(time.perf_counter() - start, 3))

@@ -1,6 +1,8 @@
 """Testing of mechanisms: property tests against the reference, with error bounds derived from the data.
 
     attn_dsl.testing.check(attention, examples=50)
+    @given(attn_dsl.testing.examples(attention))    arguments of a call
+    @given(attn_dsl.testing.specifications())       whole files
 
 and a pytest plugin that takes ``.attn`` files as tests. Needs hypothesis: ``pip install attn_dsl[test]``.
 """
@@ -9,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from attn_dsl.testing.checking import check
+    from attn_dsl.testing.mechanisms import specifications
     from attn_dsl.testing.strategies import examples
     from attn_dsl.testing.tolerance import compare
 
-__all__ = ["check", "compare", "examples"]
+__all__ = ["check", "compare", "examples", "specifications"]
 
-_HOMES = {"check": "checking", "compare": "tolerance", "examples": "strategies"}
+_HOMES = {"check": "checking", "compare": "tolerance", "examples": "strategies", "specifications": "mechanisms"}
 
 
 def __getattr__(name: str) -> Any:

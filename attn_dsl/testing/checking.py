@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -76,8 +77,24 @@ def _simplest(attention: Attention, record: list[int], report: str, limits: Limi
     return report
 
 
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is wrong with the results of a call, empty where nothing is; how many elements they have, and how many of
+    those have no finite bound."""
+
+    report: str
+    elements: int = 0
+    unjudged: int = 0
+
+
 def failure(attention: Attention, example: Example) -> str:
     """What is wrong with an attention's results on an example; empty where nothing is."""
+    report = judge(attention, example).report
+    return f"{attention.cascade.name}: {report}\n{example}" if report else ""
+
+
+def judge(attention: Attention, example: Example) -> Verdict:
+    """Compare an attention's results on an example with their meaning."""
     arguments, cascade = example.arguments, attention.cascade
     with torch.no_grad():
         sizes = bind(cascade, attention.params, (), arguments).sizes
@@ -87,23 +104,27 @@ def failure(attention: Attention, example: Example) -> str:
         except AttnError:
             raise
         except Exception as error:  # noqa: BLE001  (a generated kernel may fail in any way)
-            return f"{cascade.name} raised {type(error).__name__}: {error}\n{example}"
+            return Verdict(f"raised {type(error).__name__}: {error}")
     results = results if isinstance(results, tuple) else (results,)
+    elements = unjudged = 0
     for output, result in zip(cascade.outputs, results, strict=True):
-        report = _compare(output, result, expected[output.name], arguments)
-        if report:
-            return f"{cascade.name}: {report}\n{example}"
-    return ""
+        verdict = _compare(output, result, expected[output.name], arguments)
+        if verdict.report:
+            return verdict
+        elements, unjudged = elements + verdict.elements, unjudged + verdict.unjudged
+    return Verdict("", elements, unjudged)
 
 
-def _compare(output: Output, result: Tensor, expected: Bounded, arguments: dict[str, Tensor]) -> str:
+def _compare(output: Output, result: Tensor, expected: Bounded, arguments: dict[str, Tensor]) -> Verdict:
     dtype = _result_dtype(output, expected.value, arguments)
     if result.dtype != dtype:
-        return f"{output.name} is {result.dtype}, which should be {dtype}"
+        return Verdict(f"{output.name} is {result.dtype}, which should be {dtype}")
     if result.shape != expected.value.shape:
-        return f"{output.name} has shape {tuple(result.shape)}, which should be {tuple(expected.value.shape)}"
+        shapes = f"{tuple(result.shape)}, which should be {tuple(expected.value.shape)}"
+        return Verdict(f"{output.name} has shape {shapes}")
     comparison = compare(result, expected)
-    return f"{output.name}: {comparison}" if comparison.wrong else ""
+    report = f"{output.name}: {comparison}" if comparison.wrong else ""
+    return Verdict(report, comparison.elements, comparison.unjudged)
 
 
 def _result_dtype(output: Output, value: Tensor, arguments: dict[str, Tensor]) -> torch.dtype:

@@ -74,3 +74,32 @@ def simpler(record: Sequence[int]) -> Iterator[list[int]]:
     for place, chosen in enumerate(record):
         if chosen:
             yield [*record[:place], 0, *record[place + 1 :]]
+
+
+def shrunk(record: Sequence[int], fails: Callable[[list[int]], list[int] | None], tries: int) -> list[int]:
+    """A simple record near one that fails. ``fails`` gives the choices really made where a record fails too."""
+    best, left = list(record), tries
+    progress = True
+    while progress and left > 0:
+        progress = False
+        for candidate in _shorter(best):
+            if left <= 0:
+                break
+            left -= 1
+            found = fails(candidate)
+            if found is not None and (len(found), sum(found)) < (len(best), sum(best)):
+                best, progress = found, True
+                break
+    return best
+
+
+def _shorter(record: Sequence[int]) -> Iterator[list[int]]:
+    """Records with a run of choices left out, or one choice made the simplest or simpler."""
+    for length in (16, 8, 4, 2, 1):
+        for start in range(0, len(record), length):
+            yield [*record[:start], *record[start + length :]]
+    for place, chosen in enumerate(record):
+        if chosen > 256:  # a seed
+            continue
+        for smaller in sorted({0, chosen // 2, chosen - 1} - {chosen, -1}):
+            yield [*record[:place], smaller, *record[place + 1 :]]

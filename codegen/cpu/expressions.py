@@ -42,7 +42,11 @@ def literal(text: str, dtype: str) -> str:
     if dtype == "bool":
         return "true" if text in ("True", "1") else "false"
     if not is_float(dtype):
-        return f"int64_t({text})" if dtype == "i64" else text
+        if text in ("inf", "-inf"):
+            return identity("min" if text == "inf" else "max", dtype)
+        # The least integer has no literal: a minus before a number too large for the type makes it a wider one.
+        smallest = {-(2**31): "INT32_MIN", -(2**63): "INT64_MIN"}.get(int(text), text)
+        return f"int64_t({smallest})" if dtype == "i64" else smallest
     kind = VALUES[dtype]
     special = {"inf": f"{kind}(INFINITY)", "-inf": f"-{kind}(INFINITY)", "nan": f"{kind}(NAN)"}
     if text in special:

@@ -55,8 +55,6 @@ class KernelPrinter:
         axes = self.arrangement.ordered(state.axes)
         lines = [f"// {line}" for line in (state.comment or "").splitlines()]
         initial = literal(state.initial, state.dtype)
-        if state.dtype in ("i32", "i64") and state.initial in ("-inf", "inf"):
-            initial = identity("max" if state.initial == "-inf" else "min", state.dtype)
         name = self.names.identifier(state.name)
         lines.append(f"alignas(64) {LANES[state.dtype]} {name}{self.lanes.shape(axes)};")
         return [*lines, f"attn::fill({name}, {LANES[state.dtype]}({initial}));"]

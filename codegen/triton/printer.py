@@ -168,7 +168,8 @@ class KernelPrinter:
         comments = [f"# {line}" for line in (state.comment or "").splitlines()]
         initial = {"-inf": 'float("-inf")', "inf": 'float("inf")'}.get(state.initial, state.initial)
         if state.dtype in ("i32", "i64") and state.initial in ("-inf", "inf"):
-            initial = str(-(2**31) if state.initial == "-inf" else 2**31 - 1)
+            width = 63 if state.dtype == "i64" else 31
+            initial = str(-(2**width) if state.initial == "-inf" else 2**width - 1)
         if state.dtype == "bool":
             initial = str(state.initial == "1")
         return [
@@ -338,8 +339,16 @@ class KernelPrinter:
         if accumulator and flat:
             return f"tl.dot({left}, {right}, {self.text(accumulator[0])}{options})"
         text = f"tl.dot({left}, {right}{options})"
-        text = text if flat else f"tl.reshape({text}, {self._shape(node.axes)})"
+        made = (*left_kept, *right_kept)
+        text = text if flat else f"tl.reshape({text}, {self._shape(made)})"
+        text = self._permuted(text, made, node.axes)
         return f"({self.text(accumulator[0])} + {text})" if accumulator else text
+
+    def _permuted(self, text: str, axes: tuple[str, ...], order: tuple[str, ...]) -> str:
+        """A tile over these axes, with its axes in another order."""
+        if axes == order:
+            return text
+        return f"tl.permute({text}, ({', '.join(str(axes.index(a)) for a in order)}))"
 
     def _matrix(self, node: Node, rows: tuple[str, ...], columns: tuple[str, ...]) -> str:
         """The tile as a matrix of these rows and columns."""
@@ -348,6 +357,7 @@ class KernelPrinter:
             text = f"{text}.to(tl.float32)"
         transposed = node.axes == (*columns, *rows) and node.axes != (*rows, *columns)
         first, second = (columns, rows) if transposed else (rows, columns)
+        text = self._permuted(text, node.axes, (*first, *second))
         if len(node.axes) > 2:
             shape = ", ".join(" * ".join(self.extents[a] for a in part) for part in (first, second))
             text = f"tl.reshape({text}, [{shape}])"

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 
 import attn_dsl
-from attn_dsl.testing.campaign import Outcome, run_case
-from attn_dsl.testing.random_specs import specifications
+from attn_dsl.testing import specifications
+from attn_dsl.testing.property import Outcome, run_case
 
 CHUNK = 10
 SEED = 20
