@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
 __all__ = ["check", "compare", "examples", "specifications"]
 
-_HOMES = {"check": "checking", "compare": "tolerance", "examples": "strategies", "specifications": "mechanisms"}
+_HOMES = {
+    "check": "checking",
+    "compare": "tolerance",
+    "examples": "strategies",
+    "specifications": "mechanisms",
+}
 
 
 def __getattr__(name: str) -> Any:
