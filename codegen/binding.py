@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from attn_dsl.analysis.presence import TRUE, guard
+from attn_dsl.analysis.guards import Guards
+from attn_dsl.analysis.presence import TRUE
 from attn_dsl.ir.cascade import Cascade, Einsum, Index, Reduction, Statement
 from attn_dsl.ir.expr import Const, Expr, IndexVar, Op, ParamRef, Read, SizeOf
 from attn_dsl.ir.operators import COMPARISONS
@@ -92,10 +93,10 @@ def means_as_sums(cascade: Cascade) -> Cascade:
         total, count = f"{item.target}_total", f"{item.target}_count"
         parts = [s for s in cascade.definitions(item.target) if isinstance(s, Einsum)]
         # Where a part exists is asked of the cascade in which earlier means are sums already.
-        so_far = replace(cascade, statements=(*statements, *cascade.statements[at:]))
+        guards = Guards(replace(cascade, statements=(*statements, *cascade.statements[at:])))
         for part in parts:
             statements.append(replace(part, target=total, reduce=Reduction.SUM))
-            exists = guard(part, so_far)
+            exists = guards.of(part)
             where = None if exists == TRUE else exists
             statements.append(replace(part, target=count, reduce=Reduction.SUM, body=Const(1.0), where=where))
         keys = tuple(IndexVar(d) for d in item.dims)

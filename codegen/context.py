@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from attn_dsl.analysis.presence import guard, total_body
+from attn_dsl.analysis.presence import total_body
 from attn_dsl.codegen.dependence import Dependence
 from attn_dsl.codegen.machine import Machine
 from attn_dsl.codegen.numbers import is_float
@@ -69,7 +69,7 @@ class KernelContext:
         return self.definitions[tensor]
 
     def _total(self, part: Einsum) -> Einsum:
-        exists = guard(part, self.cascade)
+        exists = self.flow.guards.of(part)
         return replace(
             part, body=total_body(part.body, self.cascade), where=None if exists == TRUE else exists
         )

@@ -90,6 +90,8 @@ class ContractionLowering:
         """Whether an inner reduction has any element."""
         result: Node | None = None
         for part in parts:
+            if self.is_empty(part):
+                continue
             _, where = self._placed(part, read)
             if where is None:
                 return self.builder.const(True)
@@ -97,8 +99,11 @@ class ContractionLowering:
             axes = tuple(a for a in self._axes_of(part, scope) if a in guard.axes)
             some = self.reduce_tile("or", self._inside(guard, axes, Reduction.ANY, scope), axes)
             result = some if result is None else self.expressions.operate("or", result, some)
-        assert result is not None
-        return result
+        return self.builder.const(False) if result is None else result
+
+    def is_empty(self, part: Einsum) -> bool:
+        """Whether a contribution reduces a whole index without elements: then it has none itself."""
+        return any(self.context.sizes.get(index) == 0 for index in part.over)
 
     def _placed(self, part: Einsum, read: Read) -> tuple[Expr, Expr | None]:
         values = dict(zip(part.dims, read.indices, strict=True))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+from attn_dsl.analysis.guards import Guards
 from attn_dsl.ir.cascade import Cascade, Einsum, Statement
 from attn_dsl.ir.expr import Expr, IndexVar, Read
 from attn_dsl.ir.walk import children, index_names, tensors_read, walk
@@ -28,6 +29,11 @@ class Dependence:
     def reductions(self) -> tuple[str, ...]:
         """The tensors defined by a reduction, in order of definition."""
         return tuple(t for t, parts in self.by_target.items() if is_reduction(parts))
+
+    @cached_property
+    def guards(self) -> Guards:
+        """Where the elements of each contribution exist."""
+        return Guards(self.cascade)
 
     def dims(self, tensor: str) -> tuple[str, ...]:
         """The indices of a tensor's slots, for inputs and computed tensors alike."""

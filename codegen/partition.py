@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from attn_dsl.analysis.presence import guard
+from attn_dsl.analysis.presence import PRESENT
 from attn_dsl.codegen.dependence import Dependence, expressions
 from attn_dsl.codegen.roles import Roles, assign_roles, split_rows
 from attn_dsl.errors import Diagnostic, NotLoweredError
@@ -64,8 +64,10 @@ def leaf_reads(flow: Dependence, roles: Roles, expr: Expr) -> Iterator[Read]:
     """The reads of inputs and streamed tensors that evaluating an expression on a tile makes, with their
     slots expressed in the indices of the expression."""
     for node in walk(expr):
-        if not isinstance(node, Read) or node.tensor.startswith("present:"):
+        if not isinstance(node, Read):
             continue
+        if node.tensor.startswith(PRESENT):
+            node = Read(node.tensor.removeprefix(PRESENT), node.indices, node.span)
         if node.tensor not in flow.by_target or node.tensor in roles.streamed:
             yield node
             continue
@@ -182,9 +184,10 @@ def _store_shared(flow: Dependence, roles: Roles, drafts: list[_Draft], home: di
 def _all_reads(flow: Dependence, roles: Roles, tensor: str) -> set[str]:
     found = {r.tensor for r in _reads_of(flow, roles, tensor)}
     for part in flow.by_target[tensor]:
-        found |= {
-            n.tensor.removeprefix("present:") for n in walk(guard(part, flow.cascade)) if isinstance(n, Read)
-        }
+        if isinstance(part, Einsum):
+            found |= {
+                n.tensor.removeprefix(PRESENT) for n in walk(flow.guards.of(part)) if isinstance(n, Read)
+            }
     return found
 
 

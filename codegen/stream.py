@@ -15,7 +15,7 @@ from attn_dsl.analysis.folding import NEW, OLD
 from attn_dsl.analysis.interval import interval_test
 from attn_dsl.analysis.iteration import IterationPlan, Term, plan_iteration
 from attn_dsl.analysis.passes import Fold, PassAnalysis, analyse_passes
-from attn_dsl.analysis.presence import PRESENT, conjunction, conjuncts, disjunction, presence
+from attn_dsl.analysis.presence import FALSE, PRESENT, conjunction, disjunction, presence
 from attn_dsl.codegen.context import TRUE, KernelContext, Scope, accumulator_dtype
 from attn_dsl.codegen.contraction import IDENTITY, ContractionLowering
 from attn_dsl.codegen.lowering import ExpressionLowering
@@ -177,30 +177,10 @@ class StreamKernel:
         return wanted & set(self.context.plan.targets)
 
     def _guard(self, part: Einsum) -> Expr:
-        """The guard of a contribution. That an earlier result over the same elements exists goes without
-        saying: it has met this very element."""
-        if part.where is None:
-            return TRUE
-        own = frozenset(part.over)
-        parts = conjuncts(part.where)
-        kept = [c for c in parts if not self._implied(c, parts, own)]
-        return conjunction(*kept)
-
-    def _implied(self, condition: Expr, others: tuple[Expr, ...], over: frozenset[str]) -> bool:
-        if not isinstance(condition, Read) or not condition.tensor.startswith(PRESENT):
-            return False
-        source = condition.tensor.removeprefix(PRESENT)
-        if source not in self.context.plan.targets:
-            return False
-        if condition.indices != tuple(IndexVar(d) for d in self.context.flow.dims(source)):
-            return False
-        for part in self.context.definition(source):
-            if frozenset(part.over) <= over and (part.over or part.where is None):
-                needs = conjuncts(part.where) if part.where is not None else ()
-                rest = tuple(o for o in others if o is not condition)
-                if all(n in rest or self._implied(n, rest, over) for n in needs):
-                    return True
-        return False
+        """The whole guard of a contribution."""
+        if self.contraction.is_empty(part):
+            return FALSE
+        return TRUE if part.where is None else part.where
 
     def _phases(self, targets: list[str]) -> list[_Phase]:
         """Contributions without a stream first, then one loop a stream, in order of appearance."""

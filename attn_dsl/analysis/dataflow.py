@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from attn_dsl.analysis.folding import Obstacle
+from attn_dsl.analysis.presence import PRESENT
 from attn_dsl.ir.cascade import Cascade, Einsum
 from attn_dsl.ir.expr import Expr, Member, Read
 from attn_dsl.ir.walk import transform, walk
@@ -43,6 +44,7 @@ class Dataflow:
 
     def origins(self, tensor: str) -> frozenset[str]:
         """The results a tensor depends on, the nearest ones; of a result, itself."""
+        tensor = tensor.removeprefix(PRESENT)
         if tensor in self._results:
             return frozenset({tensor})
         return self._origins.get(tensor, frozenset())
@@ -86,7 +88,10 @@ class Dataflow:
         for node in walk(expr):
             if not isinstance(node, (Read, Member)) or not self.origins(node.tensor):
                 continue
-            if node.tensor in self._results:
+            if node.tensor.startswith(PRESENT):
+                why = f"it depends on whether {node.tensor.removeprefix(PRESENT)} exists"
+                yield from (Need(origin, why) for origin in sorted(self.origins(node.tensor)))
+            elif node.tensor in self._results:
                 yield Need(node.tensor, self._misread(node))
             elif (statement := self._looked_through(node)) is not None:
                 if statement.target not in self._used:

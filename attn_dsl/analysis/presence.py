@@ -94,8 +94,8 @@ def presence(expr: Expr, cascade: Cascade) -> Expr:
             return _read_presence(expr, cascade)
         case Select(condition=c, then=a, otherwise=b):
             sides = presence(a, cascade), presence(b, cascade)
-            if sides == (TRUE, TRUE):
-                return presence(c, cascade)
+            if sides[0] == sides[1]:
+                return conjunction(presence(c, cascade), sides[0])
             return disjunction(
                 conjunction(truth(c, cascade), sides[0]), conjunction(falsity(c, cascade), sides[1])
             )

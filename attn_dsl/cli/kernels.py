@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from attn_dsl.analysis.iteration import plan_iteration
 from attn_dsl.analysis.passes import analyse_passes
-from attn_dsl.analysis.presence import guard
 from attn_dsl.analysis.report import describe_passes
 from attn_dsl.codegen.dependence import Dependence
 from attn_dsl.codegen.partition import KernelPlan, partition
@@ -55,7 +54,7 @@ def ranges(kernel: PlannedKernel) -> str:
     found: dict[str, list[str]] = {}
     for target, part in _streamed_parts(kernel):
         stream = tuple(i for i in part.over if i in kernel.roles.streams)
-        plan = plan_iteration(guard(part, kernel.cascade), stream, kernel.params, kernel.cascade)
+        plan = plan_iteration(kernel.flow.guards.of(part), stream, kernel.params, kernel.cascade)
         # A presence is a pseudo-tensor in a guard, which the language has no name for.
         text = re.sub(r"present:(\w+\[[^]]*\])", r"\1 present", str(plan))
         found.setdefault(text, []).append(target)

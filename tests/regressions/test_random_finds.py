@@ -22,6 +22,25 @@ P[b,i,j] = softmax[j]((X[b,i,j] - mu[b,i]) * rsqrt(var[b,i] + 0.5))
     + TAIL,
     # A predicate without the reduced index kept a score from being a product of tiles.
     "guard that selects nothing": HEAD + SCORES + "P[b,i,j] = softmax[j](S[b,i,j])  where j < 5\n" + TAIL,
+    # A count whose guard asks whether an earlier result exists depends on that result, and waits for its pass.
+    "mean that waits for a mean": HEAD
+    + SCORES
+    + """p[b,i] += S[b,i,j]  where i & j == 0
+X[b,i,j] = S[b,i,j]  where i & j == 0
+q[b,i] mean= sin(p[b,i] if p[b,i] > X[b,i,j] else X[b,i,j] / 2)
+t[b,i] mean= tanh(X[b,i,j] + relu(q[b,i]))
+P[b,i,j] = X[b,i,j] * 0.1 + t[b,i]
+"""
+    + TAIL,
+    # The maximum has met every element that the mean counts, though both are guarded by alternatives.
+    "mean over alternatives": HEAD
+    + "input G[b, i]: i32\n"
+    + SCORES
+    + """X[b,i,j] = S[b,i,j]  where ((G[b,i] >> (j % 8)) & 1 == 1 and j <= i) or i != j
+P[b,i,j] = softmax[j](X[b,i,j])
+O[b,i,e] mean= P[b,i,j] * V[b,j,e]
+output O[b, i, e]
+""",
     # The scale of the scores is 0: what is corrected from nothing met so far must not be 0 * inf.
     "scale of zero": HEAD
     + "input heat[b, i]\n"
@@ -54,7 +73,23 @@ def test_finds(name: str, target: str) -> None:
     arguments = [torch.randn(2, 9, 4), torch.randn(2, 21, 4), torch.randn(2, 21, 3)]
     if "heat" in FINDS[name]:
         arguments.append(torch.randn(2, 9))
+    if "i32" in FINDS[name]:
+        arguments.append(torch.randint(0, 256, (2, 9), dtype=torch.int32))
     agree(FINDS[name], target, *arguments)
+
+
+@pytest.mark.parametrize("target", ["cpu", "interpreter"])
+def test_sum_over_no_features_is_absent_beside_another_reduction(target: str) -> None:
+    """The guard speaks of the inner reduction's index only: that there are no features must not be lost."""
+    text = """attention find
+input Q[i, d], K[j, d], W[t], V[j, e]
+Kc[j,d] += W[t] * K[j+t-2,d]
+S[i,j] += Q[i,d] * Kc[j,d]
+P[i,j] = softmax[j](S[i,j])
+O[i,e] += P[i,j] * V[j,e]
+output O[i, e]
+"""
+    agree(text, target, torch.randn(5, 0), torch.randn(7, 0), torch.randn(3), torch.randn(7, 3))
 
 
 @pytest.mark.parametrize("target", ["cpu", "interpreter"])

@@ -51,7 +51,7 @@ def test_a_failure_is_made_simple_and_told_in_full() -> None:
     [
         (lambda Q, K, V: flash(Q, K, V).double(), "O is torch.float64, which should be torch."),
         (lambda Q, K, V: flash(Q, K, V)[..., :0], "O has shape"),
-        (lambda Q, K, V: 1 // 0, "causal raised ZeroDivisionError"),
+        (lambda Q, K, V: 1 // 0, "causal: raised ZeroDivisionError"),
     ],
 )
 def test_other_failures(wrong, told: str) -> None:
