@@ -7,9 +7,9 @@
     4. analyse      cascade -> facts           attn_dsl.analysis    passes and folds; where elements exist;
                                                                     which part of a stream a row needs
     5. generate     cascade, specialisation -> program
-                                               attn_dsl.codegen     roles of the indices, kernels, tiles,
-                                                                    Triton source (attn_dsl/templates)
-    6. run          program, tensors -> tensors  attn_dsl.runtime     arguments, cache, launch
+                                               attn_dsl.codegen     roles of the indices, kernels, tiles;
+                                                                    Triton or C++ source (attn_dsl/templates)
+    6. run          program, tensors -> tensors  attn_dsl.runtime     arguments, cache, compiler, launch
 
 The intermediate representation that all of them share is ``attn_dsl.ir``. Stages 3 and 4 are called by stage 5;
 stage 2 shares nothing with them, so that it can judge what they produce (``attn_dsl.testing``). Everything a
