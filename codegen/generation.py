@@ -145,7 +145,7 @@ class _Generation:
     def _kernel(self, plan: KernelPlan, at: int, storage: dict[str, Storage]) -> tuple[Kernel, KernelText]:
         machine = machine_of(self.spec.architecture)
         groups = self._stream_groups(plan)
-        whole = {i: self.sizes[i] for i in self.roles.whole if i in self.sizes}
+        whole = {i: self.sizes[i] for i in sorted(self.roles.whole) if i in self.sizes}
         self._check_whole(whole, plan)
         inner = self._inner(plan)
         extents = {i: padded_extent(n, i not in inner, machine) for i, n in whole.items()}

@@ -176,7 +176,7 @@ def _store_shared(flow: Dependence, roles: Roles, drafts: list[_Draft], home: di
     """Every streamed tensor that another kernel reads is stored by its own."""
     for at, draft in enumerate(drafts):
         for tensor in (*draft.targets, *draft.stores):
-            for read in _all_reads(flow, roles, tensor):
+            for read in sorted(_all_reads(flow, roles, tensor)):
                 if read in home and home[read] != at:
                     _append(drafts[home[read]].stores, read)
 

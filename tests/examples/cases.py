@@ -161,9 +161,9 @@ CASES: dict[str, Case] = {
         {"i": 3, "n": 10, "s": 4, "p": 5, "j": 20}, integers={"page": pages, "length": fixed(18, 7)},
     ),
     "cache/lengths": Case(integers={"length": fixed(17, 29)}),
+    "cache/column_sums": Case(),
     "cache/token_gather": Case({**CROSS, "n": 8}, integers={"list": below(29)}),
     "coming/block_selection": Case({"t": 4, "c": 8}, {"block": 4, "chosen": 3}),
-    "coming/column_sums": Case(),
     "coming/diagonal_sums": Case({"o": 57}),
 }  # fmt: skip
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tests.examples.dense.attend import attend, causal_at_end
+from tests.examples.dense.attend import attend, causal, causal_at_end, scores, softmax
 
 
 def unpacked(words: Tensor, dim: int) -> Tensor:
@@ -57,3 +57,8 @@ def lengths(Q: Tensor, K: Tensor, V: Tensor, length: Tensor) -> Tensor:
 def token_gather(Q: Tensor, K: Tensor, V: Tensor, list: Tensor) -> Tensor:
     chosen = list.long()[..., None]
     return attend(Q, K.take_along_dim(chosen, 2), V.take_along_dim(chosen, 2))
+
+
+def column_sums(Q: Tensor, K: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
+    P = softmax(scores(Q, K), causal(Q, K))
+    return P @ V, P.sum(-2)

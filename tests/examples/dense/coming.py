@@ -19,11 +19,6 @@ def block_selection(Q: Tensor, K: Tensor, V: Tensor, block: int, chosen: int) ->
     return attend(Q, K, V, keep.repeat_interleave(Q.shape[1] // groups, 1))
 
 
-def column_sums(Q: Tensor, K: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
-    P = softmax(scores(Q, K), causal(Q, K))
-    return P @ V, P.sum(-2)
-
-
 def diagonal_sums(Q: Tensor, K: Tensor) -> tuple[Tensor, Tensor]:
     P = softmax(scores(Q, K), causal(Q, K))
     n, m = P.shape[-2:]

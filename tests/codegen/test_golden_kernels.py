@@ -1,0 +1,46 @@
+"""Generated kernels as they stand: a change of the compiler shows here as a difference to read."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from attn_dsl.cli.lowering import example_program
+from attn_dsl.language.load import load_file
+
+ROOT = Path(__file__).parents[2]
+GOLDEN = ROOT / "tests" / "golden" / "kernels"
+TARGETS = {"cuda:90": ("bf16", "py"), "cpu": ("f32", "cpp")}
+
+
+def generated(name: str, architecture: str) -> str:
+    cascade = load_file(ROOT / "examples" / f"{name}.attn").cascade
+    return example_program(cascade, dtype=TARGETS[architecture][0], architecture=architecture).source
+
+
+@pytest.mark.parametrize("architecture", TARGETS)
+@pytest.mark.parametrize("name", ["basic/dense", "masks/sink_window", "heads/differential"])
+def test_the_generated_text(name: str, architecture: str, golden: Callable[[Path, str], None]) -> None:
+    golden(
+        GOLDEN / f"{name.split('/')[1]}.{TARGETS[architecture][1]}.txt",
+        generated(name, architecture),
+    )
+
+
+@pytest.mark.parametrize("name", ["heads/differential", "cache/column_sums"])
+def test_every_process_generates_the_same(name: str) -> None:
+    """The text is what an entry of the cache is named by; sets of names are in another order in each process."""
+    program = f"import sys; from {__name__} import generated; sys.stdout.write(generated({name!r}, 'cpu'))"
+    texts = {
+        subprocess.run(
+            [sys.executable, "-c", program], cwd=ROOT, env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True, text=True, check=True,
+        ).stdout
+        for seed in "012345"
+    }  # fmt: skip
+    assert len(texts) == 1
