@@ -40,6 +40,16 @@ class Dependence:
         declared = self.cascade.input(tensor)
         return declared.dims if declared is not None else self.by_target[tensor][0].dims
 
+    @cached_property
+    def operands(self) -> tuple[tuple[str, frozenset[str]], ...]:
+        """The inputs as they are read: each with the indices its slots depend on (a page table's keys are read at
+        ``page[b, j // s]``: they vary with b and j)."""
+        reads = [
+            n for s in self.cascade.statements for e in expressions(s) for n in walk(e) if isinstance(n, Read)
+        ]
+        found = ((r.tensor, frozenset(n for slot in r.indices for n in index_names(slot))) for r in reads)
+        return tuple(dict.fromkeys(f for f in found if f[0] not in self.by_target))
+
     def over(self, tensor: str) -> frozenset[str]:
         """The indices a computed tensor reduces, over all its contributions."""
         parts = self.by_target[tensor]

@@ -39,23 +39,28 @@ def assign_roles(flow: Dependence) -> Roles:
     nested = {z: _nested_in(flow, z) for z in reduced}
     holding = {w for outer in nested.values() for w in outer}
     whole: set[str] = set()
-    for z, outer in nested.items():
-        features = {w for w in outer if is_feature(flow, w) and not is_feature(flow, z)}
-        whole |= features  # a norm over the features of an output does not make its keys whole
-        if outer - features and not (z in holding | flow.positional and _is_long(flow, z)):
-            whole.add(z)
+    before: set[str] | None = None
+    while (
+        whole != before
+    ):  # an index outside of the taps of a convolution lies innermost once these are whole
+        before = set(whole)
+        for z, outer in nested.items():
+            features = {w for w in outer if is_feature(flow, w, whole) and not is_feature(flow, z, whole)}
+            whole |= features  # a norm over the features of an output does not make its keys whole
+            if outer - features and not (z in holding | flow.positional and _is_long(flow, z, whole)):
+                whole.add(z)
     streams = reduced - whole
     streamed = tuple(r for r in flow.reductions if flow.over(r) & streams)
-    whole |= _value_features(flow, streamed, streams)
+    whole |= _value_features(flow, streamed, streams, whole)
     streams -= whole
     streamed = tuple(r for r in streamed if flow.over(r) & streams)
     return Roles(frozenset(whole), frozenset(streams), streamed)
 
 
-def _is_long(flow: Dependence, z: str) -> bool:
+def _is_long(flow: Dependence, z: str, whole: set[str]) -> bool:
     """Whether an index is a sequence rather than a feature: the arguments give its extent, and it does not lie
     innermost. What is reduced over it is stored before another reduction uses it, if it holds a reduction itself."""
-    if _lies_innermost(flow, z):
+    if _lies_innermost(flow, z, whole):
         return False
     size = next((i.size for i in flow.cascade.indices if i.name == z), None)
     return size is None or any(isinstance(n, SizeOf) for n in walk(size))
@@ -72,34 +77,41 @@ def _nested_in(flow: Dependence, z: str) -> set[str]:
     return outer
 
 
-def is_feature(flow: Dependence, index: str) -> bool:
-    """Whether an index stands innermost in every argument and result that has it, is only summed over, and
-    its value takes no part in a mask: how features are laid out."""
-    if not _lies_innermost(flow, index):
+def is_feature(flow: Dependence, index: str, whole: Iterable[str] = ()) -> bool:
+    """Whether an index stands innermost in every argument and result that has it, but for those held whole, is only
+    summed over, and its value takes no part in a mask: how features are laid out."""
+    if not _lies_innermost(flow, index, whole):
         return False
     kinds = {s.reduce for s in flow.cascade.statements if isinstance(s, Einsum) and index in s.over}
     return kinds <= {Reduction.SUM, Reduction.MEAN}
 
 
-def _lies_innermost(flow: Dependence, index: str) -> bool:
+def _lies_innermost(flow: Dependence, index: str, whole: Iterable[str]) -> bool:
     layouts = [*flow.cascade.inputs, *flow.cascade.outputs]
     carrying = [t.axes for t in layouts if any(index in a.indices for a in t.axes)]
-    return bool(carrying) and all(axes[-1].indices == (index,) for axes in carrying)
+    beside = frozenset(whole) - {index}
+    left = [[a for a in axes if not beside.issuperset(a.indices)] for axes in carrying]
+    return bool(left) and all(axes[-1].indices == (index,) for axes in left)
 
 
-def _stream_operands(flow: Dependence, streams: set[str] | frozenset[str]) -> list[tuple[str, ...]]:
-    return [i.dims for i in flow.cascade.inputs if set(i.dims) & streams]
+def _stream_operands(flow: Dependence, streams: set[str] | frozenset[str]) -> list[frozenset[str]]:
+    return [indices for _, indices in flow.operands if indices & streams]
 
 
-def _value_features(flow: Dependence, streamed: Iterable[str], streams: set[str]) -> set[str]:
+def _value_features(
+    flow: Dependence, streamed: Iterable[str], streams: set[str], whole: set[str]
+) -> set[str]:
     """Kept indices that only streamed operands carry, such as the features of V."""
     features: set[str] = set()
     for target in streamed:
         kept = [d for d in flow.dims(target) if d not in streams]
-        own = [i.dims for i in flow.cascade.inputs if i.name in flow.ancestors(target)]
-        row_side = {d for dims in own if not set(dims) & flow.over(target) for d in dims}
+        own = [indices for name, indices in flow.operands if name in flow.ancestors(target)]
+        streamed_operands = [indices for indices in own if indices & flow.over(target)]
+        # A weight of a streamed operand (the taps of a convolution, a scale for each feature) is no row's.
+        weights = [x for x in own if any(x <= s for s in streamed_operands)]
+        row_side = {d for indices in own if indices not in weights for d in indices}
         lone = [d for d in kept if d not in row_side and any(d in dims for dims in own)]
-        sure = [d for d in lone if is_feature(flow, d)]
+        sure = [d for d in lone if is_feature(flow, d, whole)]
         features |= set(sure)
         if any(d in row_side for d in kept if d not in sure):
             features |= {d for d in lone if d not in flow.positional and _one_side(flow, d, target)}
@@ -117,7 +129,7 @@ def split_rows(
     flow: Dependence, kept: tuple[str, ...], streams: frozenset[str], whole: frozenset[str]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Part what a kernel's results keep into program and row indices, both in the order of ``kept``."""
-    operands = [d for d in _stream_operands(flow, streams) if set(d) & whole]
+    operands = [d for d in _stream_operands(flow, streams) if d & whole]
     operands = operands or _stream_operands(flow, streams)
     carried = {i for dims in operands for i in dims}
     free = [k for k in kept if k not in carried]

@@ -23,7 +23,7 @@ from attn_dsl.ir.expr import (
     Select,
     SizeOf,
 )
-from attn_dsl.ir.walk import children, index_names, substitute, with_children
+from attn_dsl.ir.walk import children, index_names, substitute, walk, with_children
 
 TRUE, FALSE = Const(True), Const(False)
 PRESENT = "present:"
@@ -101,6 +101,8 @@ def presence(expr: Expr, cascade: Cascade) -> Expr:
             )
         case Default(value=value, fallback=fallback):
             return disjunction(presence(value, cascade), presence(fallback, cascade))
+        case Op(name="present"):
+            return TRUE
         case Op(name="and" | "or"):
             if all(presence(a, cascade) == TRUE for a in expr.args):
                 return TRUE
@@ -118,6 +120,8 @@ def truth(predicate: Expr, cascade: Cascade) -> Expr:
             return disjunction(*(truth(a, cascade) for a in args))
         case Op(name="not", args=(inner,)):
             return falsity(inner, cascade)
+        case Op(name="present", args=(inner,)):
+            return presence(inner, cascade)
         case _:
             return conjunction(presence(predicate, cascade), total_body(predicate, cascade))
 
@@ -131,6 +135,8 @@ def falsity(predicate: Expr, cascade: Cascade) -> Expr:
             return conjunction(*(falsity(a, cascade) for a in args))
         case Op(name="not", args=(inner,)):
             return truth(inner, cascade)
+        case Op(name="present", args=(inner,)):
+            return negation(presence(inner, cascade))
         case _:
             return conjunction(presence(predicate, cascade), negation(total_body(predicate, cascade)))
 
@@ -142,13 +148,19 @@ def total_body(expr: Expr, cascade: Cascade) -> Expr:
             exists = presence(value, cascade)
             inner = total_body(value, cascade)
             return inner if exists == TRUE else Select(exists, inner, total_body(fallback, cascade))
-        case Op(name="and" | "or" | "not") if presence(expr, cascade) != TRUE:
+        case Op(name="present"):
+            return truth(expr, cascade)
+        case Op(name="and" | "or" | "not") if presence(expr, cascade) != TRUE or _asks_presence(expr):
             return truth(expr, cascade)
         case Select(condition=c, then=a, otherwise=b):
             return Select(truth(c, cascade), total_body(a, cascade), total_body(b, cascade))
         case _:
             parts = children(expr)
             return with_children(expr, tuple(total_body(p, cascade) for p in parts)) if parts else expr
+
+
+def _asks_presence(expr: Expr) -> bool:
+    return any(isinstance(node, Op) and node.name == "present" for node in walk(expr))
 
 
 def _read_presence(read: Read, cascade: Cascade) -> Expr:

@@ -70,6 +70,7 @@ _ALL = (
         )
     ),
     _function("relu", ResultKind.NUMBER),
+    _function("present", ResultKind.BOOLEAN),
     _function("uniform", ResultKind.REAL, 1, 5),
 )  # fmt: skip
 

@@ -54,6 +54,8 @@ def evaluate_expression(expr: Expr, scope: Scope, live: Tensor | None = None) ->
             return read(tensor, indices, [evaluate_expression(e, scope) for e in indices], scope)
         case Op(name="and" | "or" | "not"):
             return _logic(expr, scope)
+        case Op(name="present", args=(operand,)):
+            return Partial(_presence(evaluate_expression(operand, scope)))
         case Op():
             return _operation(expr, scope, live)
         case Select():

@@ -72,6 +72,8 @@ class Presence:
             case Default(value=value, fallback=fallback):
                 always = not self.of(value) or not self.of(fallback)
                 return _ALWAYS if always else frozenset({Exists(expr)})
+            case Op(name="present"):
+                return _ALWAYS
             case Op(name="and" | "or") | Select():
                 certain = all(not self.of(child) for child in children(expr))
                 return _ALWAYS if certain else frozenset({Exists(expr)})

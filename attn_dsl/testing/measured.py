@@ -105,6 +105,10 @@ def measure(expr: Expr, model: Model) -> Measured:
             return _read(expr, model)
         case Op(name="and" | "or" | "not"):
             return _logic(expr, model)
+        case Op(name="present", args=(operand,)):
+            partial = evaluate_expression(expr, model.scope)
+            unsure = measure(operand, model).error.isinf()  # rounding may decide whether it exists
+            return Measured(partial, torch.where(unsure, 1.0, 0.0), _size(partial))
         case Op():
             return _operation(expr.name, [measure(a, model) for a in expr.args], model)
         case Select():

@@ -1,0 +1,357 @@
+"""Reverse mode: from a cascade to the cascade of its gradients.
+
+For every statement, from the last to the first, the adjoint of its target is handed to what its body reads:
+
+    Z[zd] += f(T[slots], ...)      gives      d_T[slots] += d_Z[zd] * ∂f/∂T      summed over the indices T lacks
+
+A tensor without some of the indices of a sequence (a slope for each head, a bias without batch) would collect from
+all rows at once; its adjoint instead keeps the indices of the rows, and they are summed at the end, in an order of
+their own, so that the result does not depend on which program was first.
+
+(Griewank and Walther, "Evaluating Derivatives", 2008, chapter 3, for programs; that the adjoint of an Einsum is an
+Einsum is used by every tensor compiler.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from attn_dsl.analysis.presence import TRUE, presence
+from attn_dsl.codegen.binding import means_as_sums
+from attn_dsl.codegen.dependence import Dependence
+from attn_dsl.codegen.partition import partition
+from attn_dsl.differentiation.derivatives import ZERO, div
+from attn_dsl.differentiation.local import Adjoint, Share
+from attn_dsl.differentiation.places import Place, place_of
+from attn_dsl.errors import Diagnostic, NotLoweredError
+from attn_dsl.ir.cascade import Axis, Cascade, Einsum, Index, Input, Output, Ranking, Reduction, Statement
+from attn_dsl.ir.expr import Const, Expr, IndexVar, Op, Read, Select, Span
+from attn_dsl.ir.walk import index_names, tensors_read
+from attn_dsl.language.kinds import dtype_kind
+from attn_dsl.rewrites import normal_form
+from attn_dsl.rewrites.definitions import fresh_name, statement_reads, whole_read
+from attn_dsl.rewrites.kinds import Kind, Kinds
+
+
+@dataclass(frozen=True, slots=True)
+class Backward:
+    """The backward pass.
+
+    ``forward``: the cascade it differentiates, in normal form, whose tensors ``kept`` it reads. ``cascade``: what
+    kernels compute, from the inputs, the adjoints of the outputs (``seeds``: output -> input) and what was kept.
+    ``finish``: from its results to ``gradients`` (input -> result): the sums over rows of what many rows share,
+    and what is sent to computed places; linear in their size.
+    """
+
+    forward: Cascade
+    cascade: Cascade
+    finish: Cascade
+    gradients: dict[str, str]
+    seeds: dict[str, str]
+    kept: tuple[str, ...]
+
+
+def differentiable_inputs(cascade: Cascade) -> tuple[str, ...]:
+    """The inputs that can have a gradient: the floating ones."""
+    return tuple(i.name for i in cascade.inputs if dtype_kind(i.dtype) == "real")
+
+
+def backward(cascade: Cascade, wanted: Iterable[str] | None = None) -> Backward:
+    """The backward pass for the inputs ``wanted`` (default: all floating ones). NotLoweredError names the statement
+    that has no derivative here."""
+    forward = means_as_sums(normal_form(cascade))
+    names = tuple(differentiable_inputs(cascade) if wanted is None else wanted)
+    return _Reverse(forward, frozenset(names)).run()
+
+
+class _Reverse:
+    def __init__(self, forward: Cascade, wanted: frozenset[str]) -> None:
+        self._forward = forward
+        self._wanted = wanted
+        self._flow = Dependence(forward)
+        self._roles, plans = partition(forward, self._flow)
+        self._rows = frozenset(r for p in plans for r in p.rows)
+        self._first_rows = frozenset(plans[0].rows)
+        self._kinds = Kinds(forward)
+        self._active = self._reached_from(wanted)
+        self._adjoint = Adjoint(self._active.__contains__, lambda r: presence(r, forward) == TRUE)
+        self._statements: list[Statement] = []
+        self._inputs: list[Input] = []
+        self._indices: list[Index] = []
+        self._names: set[str] = set()
+        # For each tensor: its adjoints by the further indices they keep.
+        self._adjoints: dict[str, dict[tuple[str, ...], str]] = {}
+        # What inputs receive at computed places: input, what was collected, its indices, the places.
+        self._scattered: list[tuple[str, str, tuple[str, ...], tuple[Expr, ...]]] = []
+
+    def run(self) -> Backward:
+        """Statement by statement, the last first."""
+        seeds = self._seeds()
+        for statement in reversed(self._forward.statements):
+            for extra, name in list(self._adjoints.get(statement.target, {}).items()):
+                if isinstance(statement, Einsum) and set(extra) & set(statement.over):
+                    self._differentiate(statement, self._summed(name, statement.dims, extra), ())
+                else:
+                    self._differentiate(statement, name, extra)
+        kept = self._kept()
+        finish = self._finish()
+        results = tuple(i.name for i in finish.inputs if self._forward.input(i.name) is None)
+        gradients = {i: o.name for i, o in zip(self._received(), finish.outputs, strict=True)}
+        return Backward(self._forward, self._cascade(results, kept), finish, gradients, seeds, kept)
+
+    def _received(self) -> tuple[str, ...]:
+        return tuple(
+            i.name for i in self._forward.inputs if i.name in self._wanted and (
+                i.name in self._adjoints or any(t == i.name for t, *_ in self._scattered)
+            )
+        )  # fmt: skip
+
+    # which tensors take part
+
+    def _reached_from(self, wanted: frozenset[str]) -> set[str]:
+        reached = set(wanted)
+        for statement in self._forward.statements:
+            real = self._kinds.of(Read(statement.target, ())) is Kind.REAL
+            if real and statement_reads(statement) & reached:
+                reached.add(statement.target)
+        return reached
+
+    def _kept(self) -> tuple[str, ...]:
+        """What the forward pass stores for the backward pass: of what that reads, the reductions over a stream and
+        the outputs. All else is computed anew from these."""
+        storable = set(self._roles.streamed) | {o.name for o in self._forward.outputs}
+        table = self._flow.by_target
+        pending = [t for s in self._statements for t in statement_reads(s)]
+        seen: set[str] = set()
+        while pending:
+            tensor = pending.pop()
+            if tensor in seen or tensor not in table:
+                continue
+            seen.add(tensor)
+            if tensor not in storable:
+                pending += [t for s in table[tensor] for t in statement_reads(s)]
+        return tuple(t for t in table if t in seen and t in storable)
+
+    # the parts of the new cascade
+
+    def _finish(self) -> Cascade:
+        """From the collected adjoints to the gradients, in the inputs' own layouts."""
+        forward = self._forward
+        statements: list[Statement] = []
+        outputs: list[Output] = []
+        parts: dict[str, tuple[str, ...]] = {}
+        read: set[str] = set()
+        for name in self._received():
+            declared = forward.input(name)
+            assert declared is not None
+            gradient = self._fresh(f"gradient_{name}")
+            own = tuple(IndexVar(d) for d in declared.dims)
+            sent = [
+                (adjoint, (*declared.dims, *extra), own)
+                for extra, adjoint in self._adjoints.get(name, {}).items()
+            ]
+            sent += [(adjoint, dims, keys) for t, adjoint, dims, keys in self._scattered if t == name]
+            for adjoint, dims, keys in sent:
+                parts[adjoint] = dims
+                read |= {t for key in keys for t in tensors_read(key)}
+                placed = {n for key in keys for n in index_names(key)}
+                over = tuple(d for d in dims if d not in placed)
+                body = whole_read(adjoint, dims)
+                statements.append(Einsum(gradient, declared.dims, keys, Reduction.SUM, over, body))
+            outputs.append(Output(gradient, declared.axes))
+        inputs = [Input(n, tuple(Axis((d,)) for d in dims)) for n, dims in parts.items()]
+        return replace(
+            forward,
+            name=f"{forward.name}_gradients",
+            inputs=(*(i for i in forward.inputs if i.name in read), *inputs),
+            indices=(*forward.indices, *self._indices),
+            statements=tuple(statements),
+            outputs=tuple(outputs),
+            masks=(),
+        )
+
+    def _cascade(self, gradients: tuple[str, ...], kept: tuple[str, ...]) -> Cascade:
+        """``kept`` tensors are results too, so that no rewrite gives their names another meaning."""
+        forward = self._forward
+        dims = {s.target: s.dims for s in self._statements}
+        results = [self._result(t, dims[t]) for t in gradients]
+        results += [self._result(t, self._flow.dims(t)) for t in kept]
+        return replace(
+            forward,
+            name=f"{forward.name}_backward",
+            inputs=(*forward.inputs, *self._inputs),
+            indices=(*forward.indices, *self._indices),
+            statements=(*forward.statements, *_plain(self._statements)),
+            outputs=tuple(results),
+        )
+
+    def _result(self, tensor: str, dims: tuple[str, ...]) -> Output:
+        return Output(tensor, tuple(Axis((d,)) for d in dims))
+
+    def _seeds(self) -> dict[str, str]:
+        seeds: dict[str, str] = {}
+        for output in self._forward.outputs:
+            if output.name not in self._active:
+                continue
+            name = self._fresh(f"grad_{output.name}")
+            seeds[output.name] = name
+            self._inputs.append(Input(name, output.axes))
+            dims = self._flow.dims(output.name)
+            laid_out = tuple(i for axis in output.axes for i in axis.indices)
+            read = Read(name, tuple(IndexVar(i) for i in laid_out))
+            self._add(output.name, Place(dims), read, None, (), None)
+        return seeds
+
+    def _fresh(self, wanted: str) -> str:
+        name = fresh_name(self._forward, wanted, self._names)
+        self._names.add(name)
+        return name
+
+    # one statement
+
+    def _differentiate(self, statement: Statement, adjoint: str, extra: tuple[str, ...]) -> None:
+        if isinstance(statement, Ranking):
+            return
+        if statement.is_keyed:
+            raise _unsupported("a keyed reduction has no gradient yet", statement.span)
+        read = whole_read(adjoint, (*statement.dims, *extra))
+        seed, value = self._seed(statement, read)
+        space = (*statement.dims, *extra, *statement.over)
+        for share in self._adjoint.shares(statement.body, seed, value):
+            place = place_of(share.read, self._dims_of(share.read.tensor), space, self._forward)
+            where = place.guard(statement.where)
+            if place.computed:
+                self._collect(share, place, where, space, statement)
+                continue
+            self._add(
+                share.read.tensor, place, place.moved(share.amount), where, place.space(space), statement
+            )
+
+    def _collect(
+        self, share: Share, place: Place, where: Expr | None, space: tuple[str, ...], statement: Einsum
+    ) -> None:
+        """What an input receives at computed places, by the indices that the places are computed from."""
+        read = share.read
+        sequences = self._rows | self._roles.streams
+        if self._forward.input(read.tensor) is None:
+            raise _unsupported(
+                f"'{read.tensor}' is computed, and read at computed places", read.span or statement.span
+            )
+        if len(set(place.dims) & self._first_rows) > 0 and set(place.dims) & sequences - self._first_rows:
+            raise _unsupported(
+                f"'{read.tensor}' is read at places computed from pairs: no gradient yet",
+                read.span or statement.span,
+            )
+        name = self._fresh(f"d_{read.tensor}_read")
+        rest = tuple(i for i in space if i not in place.dims)
+        over, extra = self._parted(place.dims, rest)
+        dims = (*place.dims, *extra)
+        self._contribute(name, dims, over, share.amount, where, statement.span)
+        self._scattered.append((read.tensor, name, dims, read.indices))
+
+    def _summed(self, name: str, dims: tuple[str, ...], extra: tuple[str, ...]) -> str:
+        """An adjoint without its further indices, where the statement reduces these itself."""
+        total = f"{name}_sum"
+        if all(s.target != total for s in self._statements):
+            self._names.add(total)
+            self._contribute(total, dims, extra, whole_read(name, (*dims, *extra)), None, None)
+        return total
+
+    def _dims_of(self, tensor: str) -> tuple[str, ...]:
+        return self._flow.dims(tensor)
+
+    def _seed(self, statement: Einsum, adjoint: Read) -> tuple[Expr, Expr | None]:
+        """What an element of the body receives, and how the body's value is best written."""
+        own = whole_read(statement.target, statement.dims)
+        alone = len(self._flow.by_target[statement.target]) == 1
+        match statement.reduce:
+            case None:
+                return adjoint, own if alone else None
+            case Reduction.SUM:
+                return adjoint, None
+            case Reduction.MAX | Reduction.MIN:
+                return self._extremum_seed(statement, adjoint, own), None
+            case _:
+                kind = "a product" if statement.reduce is Reduction.PRODUCT else f"'{statement.reduce.value}'"
+                raise _unsupported(f"the reduction of {kind} has no gradient yet", statement.span)
+
+    def _extremum_seed(self, statement: Einsum, adjoint: Read, own: Read) -> Expr:
+        """An even share for each element that equals the extremum."""
+        wins = Op("eq", (statement.body, own))
+        count = f"{statement.target}_ties"
+        if all(s.target != count for s in self._statements):
+            self._names.add(count)
+            for part in self._flow.by_target[statement.target]:
+                assert isinstance(part, Einsum)
+                where = Op("eq", (part.body, own))
+                where = where if part.where is None else Op("and", (part.where, where))
+                self._statements.append(
+                    replace(part, target=count, reduce=Reduction.SUM, body=Const(1.0), where=where)
+                )
+        return Select(wins, div(adjoint, whole_read(count, statement.dims)), ZERO)
+
+    # adjoints
+
+    def _add(
+        self, tensor: str, place: Place, amount: Expr, where: Expr | None, space: tuple[str, ...],
+        statement: Einsum | None,
+    ) -> None:  # fmt: skip
+        """``d_tensor[place] += amount``, over what of the space the place lacks."""
+        span = None if statement is None else statement.span
+        rest = tuple(i for i in space if i not in place.dims)
+        over, extra = self._parted(place.dims, rest)
+        dims = self._dims_of(tensor)
+        self._indices += [i for i in place.indices if i not in self._indices]
+        if place.dims == dims:
+            name = self._adjoint_name(tensor, extra)
+            self._contribute(name, (*dims, *extra), over, amount, where, span)
+            return
+        # At other indices than the tensor's own: collected there, then read from the tensor's own.
+        moved = self._fresh(f"d_{tensor}_at_{'_'.join(place.dims) or 'once'}")
+        self._contribute(moved, (*place.dims, *extra), over, amount, where, span)
+        name = self._adjoint_name(tensor, extra)
+        self._contribute(name, (*dims, *extra), (), whole_read(moved, (*dims, *extra)), None, span)
+
+    def _contribute(
+        self, name: str, dims: tuple[str, ...], over: tuple[str, ...], amount: Expr, where: Expr | None, span: Span | None
+    ) -> None:  # fmt: skip
+        keys = tuple(IndexVar(d) for d in dims)
+        self._statements.append(Einsum(name, dims, keys, Reduction.SUM, over, amount, where, span))
+
+    def _adjoint_name(self, tensor: str, extra: tuple[str, ...]) -> str:
+        known = self._adjoints.setdefault(tensor, {})
+        if extra not in known:
+            known[extra] = self._fresh(f"d_{tensor}")
+        return known[extra]
+
+    def _parted(
+        self, dims: tuple[str, ...], rest: tuple[str, ...]
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Of the indices a contribution has beyond its target's: those summed now, those kept to the end."""
+        sequences = self._rows | self._roles.streams
+        mine, others = set(dims) & sequences, set(rest) & sequences
+        if mine and others:  # of one side of the pairs: summed over the other side
+            return rest, ()
+        # Of both sides or of neither: a tile of rows gives its share, and the rows are summed at the end.
+        summed = self._roles.whole | (set() if mine else sequences - self._first_rows)
+        return tuple(i for i in rest if i in summed), tuple(i for i in rest if i not in summed)
+
+
+def _plain(statements: Iterable[Statement]) -> tuple[Statement, ...]:
+    """What is the only contribution to its target, and sums nothing, as a pointwise statement."""
+    table: dict[str, list[Statement]] = {}
+    for statement in statements:
+        table.setdefault(statement.target, []).append(statement)
+    return tuple(
+        replace(s, reduce=None)
+        if isinstance(s, Einsum) and not s.over and s.reduce is Reduction.SUM and len(table[s.target]) == 1
+        else s
+        for s in statements
+    )
+
+
+def _unsupported(message: str, span: Span | None) -> NotLoweredError:
+    return NotLoweredError(
+        Diagnostic(message, span, "pass it without requires_grad, or take gradients through .reference(...)")
+    )
