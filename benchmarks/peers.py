@@ -18,27 +18,37 @@ DENSE_BYTES = 3 << 30  # of score matrices that a dense peer may hold
 WORST_FLOPS = 6e11  # that a peer without block sparsity may spend on a call
 
 
-def implementations(case: Case, arguments: dict[str, Tensor], length: int, features: int) -> dict[str, Call]:
-    """Every way to compute a case at a length, by name, ours first; what does not fit is left out."""
+def implementations(
+    case: Case, arguments: dict[str, Tensor], length: int, features: int, only: str | None = None
+) -> dict[str, Call]:
+    """Every way (or ``only`` one) to compute a case at a length, by name, ours first; what does not fit is left out."""
     attention = attn_dsl.compile(case.path, params=dict(case.params))
-    calls: dict[str, Call] = {"attn_dsl": partial(attention, *arguments.values())}
+    makers: dict[str, Callable[[], Call]] = {"attn_dsl": lambda: partial(attention, *arguments.values())}
     if case.flex is not None:
-        calls["flex"] = flex_call(case, arguments, length)
+        makers["flex"] = lambda: flex_call(case, arguments, length)
     if case.sdpa is not None:
         q, k, v = (arguments[n] for n in "QKV")
-        calls["sdpa"] = partial(F.scaled_dot_product_attention, q, k, v, is_causal=case.sdpa == "causal")
+        causal = case.sdpa == "causal"
+        makers["sdpa"] = lambda: partial(F.scaled_dot_product_attention, q, k, v, is_causal=causal)
     if (
-        case.flex is not None
-        and case.flex.mask is not None
-        and case.flex.call is None
-        and case.flex.score is None
+        _is_plain(case)
+        and length * length * 4 <= DENSE_BYTES
+        and _dense_flops(length, features) <= WORST_FLOPS
     ):
-        dense_flops = 4.0 * HEADS * length * length * features
-        if length * length * 4 <= DENSE_BYTES and dense_flops <= WORST_FLOPS:
-            calls["sdpa, explicit mask"] = explicit_call(case, arguments, length)
+        makers["sdpa, explicit mask"] = lambda: explicit_call(case, arguments, length)
     if HEADS * length * length * 8 <= DENSE_BYTES:
-        calls["eager dense"] = eager_call(attention, arguments)
-    return calls
+        makers["eager dense"] = lambda: eager_call(attention, arguments)
+    return {name: make() for name, make in makers.items() if only in (None, name)}
+
+
+def _is_plain(case: Case) -> bool:
+    """Whether a case is SDPA under a mask."""
+    flex = case.flex
+    return flex is not None and flex.mask is not None and flex.call is None and flex.score is None
+
+
+def _dense_flops(length: int, features: int) -> float:
+    return 4.0 * HEADS * length * length * features
 
 
 def flex_call(case: Case, arguments: dict[str, Tensor], length: int) -> Call:

@@ -130,7 +130,7 @@ def _preparation(data: Data) -> Iterator[str]:
         yield f"- the mask of {case} at {length} tokens: create_block_mask {times['create_block_mask_s']:.2f} s, ours 0 (bounds in the kernel)"
     for key, mib in found.get("peak_mib", {}).items():
         case, length, peer = key.split("|")
-        yield f"- {case} at {length} tokens: {peer} grows the process by {mib:.0f} MiB in its first call"
+        yield f"- {case} at {length} tokens: the process grows by {mib:.0f} MiB up to the first result of {peer}, its mask included"
 
 
 def speedup_plot(data: Data, file: Path) -> None:

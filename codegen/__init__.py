@@ -19,6 +19,6 @@ def generate(cascade: Cascade, specialisation: Specialisation) -> Program:
 
 def whole_indices(cascade: Cascade) -> tuple[str, ...]:
     """The indices a tile holds entirely: their extents are part of the specialisation."""
-    from attn_dsl.codegen.generation import whole_indices as find
+    from attn_dsl.codegen.whole import whole_indices as find
 
     return find(cascade)

@@ -70,9 +70,8 @@ class KernelContext:
 
     def _total(self, part: Einsum) -> Einsum:
         exists = self.flow.guards.of(part)
-        return replace(
-            part, body=total_body(part.body, self.cascade), where=None if exists == TRUE else exists
-        )
+        body = self.flow.guards.shared(total_body(part.body, self.cascade))
+        return replace(part, body=body, where=None if exists == TRUE else exists)
 
     def argument(self, name: str, source: ArgumentSource, dtype: str, *, aligned: bool = False) -> str:
         """Register a kernel argument; the same name always means the same source."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from attn_dsl.analysis.presence import conjuncts
+from attn_dsl.analysis.presence import TRUE, conjunction, conjuncts
 from attn_dsl.codegen.context import KernelContext, Scope
 from attn_dsl.codegen.lowering import ExpressionLowering
 from attn_dsl.codegen.numbers import is_float, join_dtypes
@@ -68,12 +68,15 @@ class ContractionLowering:
     def contract(self, parts: tuple[Einsum, ...], read: Read, scope: Scope) -> Node:
         """An inner reduction at the slots of a read."""
         result: Node | None = None
+        everywhere = set[Expr].intersection(*({*conjuncts(p.where or TRUE)} for p in parts))
         for part in parts:
             assert part.reduce is not None
             body, where = self._placed(part, read)
             axes = self._axes_of(part, scope)
             guard = self._selecting(where, axes, scope)
             value = self.reduce(part.reduce, body, guard, axes, scope)
+            own = conjunction(*(c for c in conjuncts(part.where or TRUE) if c not in everywhere))
+            value = self._where_present(value, part, own, read, axes, scope)
             result = value if result is None else self.combine(part.reduce, result, value)
         assert result is not None
         return result
@@ -85,6 +88,20 @@ class ContractionLowering:
             return None
         nodes = [self.expressions.lower(c, scope) for c in conjuncts(where)]
         return self.expressions.all_of([n for n in nodes if set(n.axes) & set(axes)])
+
+    def _where_present(
+        self, value: Node, part: Einsum, own: Expr, read: Read, axes: tuple[str, ...], scope: Scope
+    ) -> Node:
+        """A contribution that others are added to: where it alone is absent, it changes nothing."""
+        assert part.reduce is not None
+        placed = substitute(own, dict(zip(part.dims, read.indices, strict=True)))
+        nodes = [self.expressions.lower(c, scope) for c in conjuncts(placed)]
+        exists = self.expressions.all_of([n for n in nodes if not set(n.axes) & set(axes)])
+        return (
+            value
+            if exists is None
+            else self.expressions.where(exists, value, self.identity(part.reduce, value.dtype))
+        )
 
     def presence_of(self, parts: tuple[Einsum, ...], read: Read, scope: Scope) -> Node:
         """Whether an inner reduction has any element."""

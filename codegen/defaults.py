@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from attn_dsl.codegen.context import Tiles
 from attn_dsl.codegen.machine import Machine
@@ -60,16 +60,28 @@ def share_lanes(indices: tuple[str, ...], lanes: int) -> tuple[tuple[str, int], 
     )
 
 
+def _stream_lanes(
+    group: tuple[str, ...], positional: frozenset[str], lanes: int
+) -> Iterator[tuple[str, int]]:
+    """Positions share the lanes; where a group has none, its last index has them. The rest go one by one."""
+    tiled = tuple(i for i in group if i in positional) or group[-1:]
+    shared = dict(share_lanes(tiled, lanes))
+    yield from ((i, shared.get(i, 1)) for i in group)
+
+
 def make_tiles(
     rows: tuple[str, ...], streams: tuple[tuple[str, ...], ...], whole: Mapping[str, int],
-    inner: frozenset[str], schedule: Schedule, machine: Machine,
+    inner: frozenset[str], positional: frozenset[str], schedule: Schedule, machine: Machine,
 ) -> Tiles:  # fmt: skip
     """Lanes for every index. ``inner``: whole indices that stand beside a stream in one operand's rows (the
-    tokens of a block): they share the stream's lanes."""
+    tokens of a block): they share the stream's lanes. ``positional``: indices whose value matters, as that of a
+    position does and that of a head does not: of a stream of several indices they have the lanes."""
     beside = 1
     for index in inner:
         beside *= next_power_of_two(whole[index])
     lanes = max((schedule.stream_tile or 16) // beside, 1)
-    tiles = {i: n for group in streams for i, n in share_lanes(group, max(lanes, 1 if inner else 16))}
+    tiles = {
+        i: n for group in streams for i, n in _stream_lanes(group, positional, max(lanes, 1 if inner else 16))
+    }
     extents = {i: padded_extent(n, i not in inner, machine) for i, n in whole.items()}
     return Tiles(share_lanes(rows, schedule.row_tile or 16), tiles, extents)

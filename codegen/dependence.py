@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from attn_dsl.analysis.guards import Guards
+from attn_dsl.analysis.presence import PRESENT
 from attn_dsl.ir.cascade import Cascade, Einsum, Statement
 from attn_dsl.ir.expr import Expr, IndexVar, Read
 from attn_dsl.ir.walk import children, index_names, tensors_read, walk
@@ -27,8 +28,25 @@ class Dependence:
 
     @cached_property
     def reductions(self) -> tuple[str, ...]:
-        """The tensors defined by a reduction, in order of definition."""
-        return tuple(t for t, parts in self.by_target.items() if is_reduction(parts))
+        """The tensors that are computed by a reduction, in order of definition."""
+        return tuple(t for t, parts in self.by_target.items() if is_reduction(parts) and t in self.needed)
+
+    @cached_property
+    def needed(self) -> frozenset[str]:
+        """The tensors to be computed: those that outputs depend on, presence included, up to what is saved."""
+        given = {*self.cascade.saved}
+        pending = [o.name for o in self.cascade.outputs]
+        needed: set[str] = set()
+        while pending:
+            tensor = pending.pop()
+            if tensor in needed or tensor in given or tensor not in self.by_target:
+                continue
+            needed.add(tensor)
+            for part in self.by_target[tensor]:
+                guards = [self.guards.of(part)] if isinstance(part, Einsum) else []
+                read = {t for e in (*expressions(part), *guards) for t in tensors_read(e)} - given
+                pending += [t.removeprefix(PRESENT) for t in read]
+        return frozenset(needed)
 
     @cached_property
     def guards(self) -> Guards:

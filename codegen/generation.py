@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 
+from attn_dsl.analysis.presence import PRESENT
 from attn_dsl.codegen.binding import bind, launch_params, means_as_sums
 from attn_dsl.codegen.context import KernelContext, Storage, buffer_storage
 from attn_dsl.codegen.cpu.emit import emit_module as emit_cpu
@@ -20,22 +22,12 @@ from attn_dsl.codegen.stream import StreamKernel
 from attn_dsl.codegen.tiles import KernelBody, Loop, TileBuilder, nodes_of
 from attn_dsl.codegen.triton.emit import emit_module
 from attn_dsl.errors import Diagnostic, NotLoweredError
-from attn_dsl.ir.cascade import Cascade, Einsum, Reduction
+from attn_dsl.ir.cascade import Cascade, Einsum, Output, Reduction
 from attn_dsl.language.kinds import dtype_kind, kind_of
 from attn_dsl.rewrites import normal_form
 
 MAX_WHOLE_LANES = 4096
 _KIND_DTYPES = {"integer": "i32", "boolean": "bool"}
-
-
-def whole_indices(cascade: Cascade) -> tuple[str, ...]:
-    """The indices a tile holds entirely: their extents are part of the specialisation."""
-    roles, _ = partition(*_with_flow(means_as_sums(normal_form(cascade))))
-    return tuple(i.name for i in cascade.indices if i.name in roles.whole)
-
-
-def _with_flow(cascade: Cascade) -> tuple[Cascade, Dependence]:
-    return cascade, Dependence(cascade)
 
 
 def generate(cascade: Cascade, specialisation: Specialisation) -> Program:
@@ -52,7 +44,10 @@ class _Generation:
         at_launch = launch_params(cascade)
         self.params = {n: v for n, v in specialisation.params if n not in at_launch}
         bound = means_as_sums(normal_form(bind(cascade, self.params, self.sizes)))
-        self.cascade, self.flow = _with_flow(bound)
+        # What is saved is among the results, which says how it is laid out; it is not computed.
+        self.saved = tuple(o for o in bound.outputs if o.name in bound.saved)
+        self.cascade = replace(bound, outputs=tuple(o for o in bound.outputs if o.name not in bound.saved))
+        self.flow = Dependence(self.cascade)
         self.roles, self.plans = partition(self.cascade, self.flow)
         self.dtypes = dict(specialisation.dtypes)
         floats = [d for d in self.dtypes.values() if is_float(d)]
@@ -100,12 +95,14 @@ class _Generation:
             for o in outputs.values()
         ]
         shared = {t for p in self.plans for t in p.stores if self._read_later(t)}
+        kept = {t: dims for t, dims in self.spec.presences if PRESENT + t not in self.cascade.saved}
+        buffers += [_flag(t, dims, is_output=True) for t, dims in kept.items()]
         for tensor in (s for p in self.plans for s in p.stores):
             axes = tuple((d,) for d in self.flow.dims(tensor))
             if tensor not in outputs:
                 buffers.append(Buffer(tensor, axes, self.dtype_of(tensor), False))
-            if tensor in shared:
-                buffers.append(Buffer(f"present:{tensor}", axes, "i8", False))
+            if tensor in shared and tensor not in kept:
+                buffers.append(_flag(tensor, self.flow.dims(tensor), is_output=False))
         return buffers
 
     def _output_dtype(self, name: str) -> str:
@@ -126,7 +123,12 @@ class _Generation:
         )
 
     def _storage(self, buffers: list[Buffer]) -> dict[str, Storage]:
-        storage = {b.name: buffer_storage(b, self.roles.whole) for b in buffers}
+        given = [
+            Buffer(o.name, tuple(a.indices for a in o.axes), self._saved_dtype(o), False) for o in self.saved
+        ]
+        saved = [(t, dims) for t, dims in self.spec.presences if PRESENT + t in self.cascade.saved]
+        given += [_flag(t, dims, is_output=False) for t, dims in saved]
+        storage = {b.name: buffer_storage(b, self.roles.whole) for b in (*buffers, *given)}
         for declared in self.cascade.inputs:
             axes = tuple(a.indices for a in declared.axes)
             dtype = self.dtypes[declared.name]
@@ -135,6 +137,9 @@ class _Generation:
             aligned = feature and self.sizes[axes[-1][0]] * width % 16 == 0
             storage[declared.name] = Storage(axes, dtype, feature, 16 // width if aligned else 1)
         return storage
+
+    def _saved_dtype(self, saved: Output) -> str:
+        return saved.dtype or self._output_dtype(saved.name)
 
     def _contiguous(self, storage: dict[str, Storage]) -> tuple[tuple[str, int], ...]:
         inputs = [(i.name, storage[i.name]) for i in self.cascade.inputs]
@@ -160,7 +165,7 @@ class _Generation:
             )  # fmt: skip
             context = KernelContext(
                 self.cascade, self.flow, self.roles, plan,
-                make_tiles(plan.rows, groups, whole, inner, schedule, machine), storage, self.params, self.sizes,
+                make_tiles(plan.rows, groups, whole, inner, self.flow.positional, schedule, machine), storage, self.params, self.sizes,
                 self.real, self.result if is_float(self.result) else "f32", TileBuilder(order),
                 {t: _KIND_DTYPES.get(k, self.real) for t, k in self.kinds.items()}, machine,
             )  # fmt: skip
@@ -217,6 +222,11 @@ class _Generation:
         held = [prod(extents[d] for d in self.flow.dims(t) if d in extents) for t in plan.targets]
         accumulators = sum(n for n in held if n > 1)
         return max(accumulators, *extents.values(), 16)
+
+
+def _flag(tensor: str, dims: tuple[str, ...], *, is_output: bool) -> Buffer:
+    """Where it is stored whether a tensor exists."""
+    return Buffer(PRESENT + tensor, tuple((d,) for d in dims), "i8", is_output)
 
 
 def _widest(body: KernelBody) -> int:

@@ -215,7 +215,7 @@ class ExpressionLowering:
         tensor = read.tensor.removeprefix("present:")
         if tensor in scope.present:
             return scope.present[tensor]
-        if tensor in self.context.plan.available:
+        if {tensor, read.tensor} & self.context.plan.available and read.tensor in self.context.storage:
             stored = self.load(read, scope)
             return self.operate("ne", stored, self.builder.const(0))
         return self.presence_of(self.context.definition(tensor), read, scope)

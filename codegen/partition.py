@@ -68,7 +68,7 @@ def leaf_reads(flow: Dependence, roles: Roles, expr: Expr) -> Iterator[Read]:
             continue
         if node.tensor.startswith(PRESENT):
             node = Read(node.tensor.removeprefix(PRESENT), node.indices, node.span)
-        if node.tensor not in flow.by_target or node.tensor in roles.streamed:
+        if node.tensor not in flow.by_target or node.tensor in {*roles.streamed, *flow.cascade.saved}:
             yield node
             continue
         for part in flow.by_target[node.tensor]:
@@ -208,7 +208,7 @@ def _finish(flow: Dependence, roles: Roles, drafts: list[_Draft], at: int) -> Ke
                 "reduce it outside, and pass the result as an input",
             )
         )
-    available = frozenset(s for d in drafts[:at] for s in d.stores)
+    available = frozenset(flow.cascade.saved) | {s for d in drafts[:at] for s in d.stores}
     return KernelPlan(
         programs, rows, tuple(draft.targets), tuple(draft.stores), tuple(draft.pair_stores), available
     )

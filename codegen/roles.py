@@ -39,28 +39,23 @@ def assign_roles(flow: Dependence) -> Roles:
     nested = {z: _nested_in(flow, z) for z in reduced}
     holding = {w for outer in nested.values() for w in outer}
     whole: set[str] = set()
-    before: set[str] | None = None
-    while (
-        whole != before
-    ):  # an index outside of the taps of a convolution lies innermost once these are whole
-        before = set(whole)
-        for z, outer in nested.items():
-            features = {w for w in outer if is_feature(flow, w, whole) and not is_feature(flow, z, whole)}
-            whole |= features  # a norm over the features of an output does not make its keys whole
-            if outer - features and not (z in holding | flow.positional and _is_long(flow, z, whole)):
-                whole.add(z)
+    for z, outer in nested.items():
+        features = {w for w in outer if is_feature(flow, w) and not is_feature(flow, z)}
+        whole |= features  # a norm over the features of an output does not make its keys whole
+        if outer - features and not (z in holding | flow.positional and _is_long(flow, z)):
+            whole.add(z)
     streams = reduced - whole
     streamed = tuple(r for r in flow.reductions if flow.over(r) & streams)
-    whole |= _value_features(flow, streamed, streams, whole)
+    whole |= _value_features(flow, streamed, streams)
     streams -= whole
     streamed = tuple(r for r in streamed if flow.over(r) & streams)
     return Roles(frozenset(whole), frozenset(streams), streamed)
 
 
-def _is_long(flow: Dependence, z: str, whole: set[str]) -> bool:
+def _is_long(flow: Dependence, z: str) -> bool:
     """Whether an index is a sequence rather than a feature: the arguments give its extent, and it does not lie
     innermost. What is reduced over it is stored before another reduction uses it, if it holds a reduction itself."""
-    if _lies_innermost(flow, z, whole):
+    if _lies_innermost(flow, z):
         return False
     size = next((i.size for i in flow.cascade.indices if i.name == z), None)
     return size is None or any(isinstance(n, SizeOf) for n in walk(size))
@@ -77,30 +72,32 @@ def _nested_in(flow: Dependence, z: str) -> set[str]:
     return outer
 
 
-def is_feature(flow: Dependence, index: str, whole: Iterable[str] = ()) -> bool:
-    """Whether an index stands innermost in every argument and result that has it, but for those held whole, is only
-    summed over, and its value takes no part in a mask: how features are laid out."""
-    if not _lies_innermost(flow, index, whole):
+def is_feature(flow: Dependence, index: str) -> bool:
+    """Whether an index stands innermost in every argument and result that has it (but for weights of these, such as
+    the taps of a convolution), and is only summed over: how features are laid out."""
+    if not _lies_innermost(flow, index):
         return False
     kinds = {s.reduce for s in flow.cascade.statements if isinstance(s, Einsum) and index in s.over}
     return kinds <= {Reduction.SUM, Reduction.MEAN}
 
 
-def _lies_innermost(flow: Dependence, index: str, whole: Iterable[str]) -> bool:
-    layouts = [*flow.cascade.inputs, *flow.cascade.outputs]
+def _lies_innermost(flow: Dependence, index: str) -> bool:
+    layouts = [*(i for i in flow.cascade.inputs if not _is_weight(flow, i.name)), *flow.cascade.outputs]
     carrying = [t.axes for t in layouts if any(index in a.indices for a in t.axes)]
-    beside = frozenset(whole) - {index}
-    left = [[a for a in axes if not beside.issuperset(a.indices)] for axes in carrying]
-    return bool(left) and all(axes[-1].indices == (index,) for axes in left)
+    return bool(carrying) and all(axes[-1].indices == (index,) for axes in carrying)
+
+
+def _is_weight(flow: Dependence, tensor: str) -> bool:
+    """Whether, wherever the input is read, some other operand varies with all that it varies with, and more."""
+    mine = [indices for name, indices in flow.operands if name == tensor]
+    return bool(mine) and all(any(m < other for _, other in flow.operands) for m in mine)
 
 
 def _stream_operands(flow: Dependence, streams: set[str] | frozenset[str]) -> list[frozenset[str]]:
     return [indices for _, indices in flow.operands if indices & streams]
 
 
-def _value_features(
-    flow: Dependence, streamed: Iterable[str], streams: set[str], whole: set[str]
-) -> set[str]:
+def _value_features(flow: Dependence, streamed: Iterable[str], streams: set[str]) -> set[str]:
     """Kept indices that only streamed operands carry, such as the features of V."""
     features: set[str] = set()
     for target in streamed:
@@ -111,7 +108,7 @@ def _value_features(
         weights = [x for x in own if any(x <= s for s in streamed_operands)]
         row_side = {d for indices in own if indices not in weights for d in indices}
         lone = [d for d in kept if d not in row_side and any(d in dims for dims in own)]
-        sure = [d for d in lone if is_feature(flow, d, whole)]
+        sure = [d for d in lone if is_feature(flow, d)]
         features |= set(sure)
         if any(d in row_side for d in kept if d not in sure):
             features |= {d for d in lone if d not in flow.positional and _one_side(flow, d, target)}

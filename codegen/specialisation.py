@@ -12,7 +12,8 @@ class Specialisation:
     """``dtypes``: of every input, by name (``bf16``, ...). ``sizes``: the extents of the *whole* indices, those
     that a tile holds entirely (feature sizes); ``codegen.whole_indices(cascade)`` says which. ``params``: every
     param's value. ``architecture``: ``cuda:90``, ``hip:gfx942`` or ``interpreter``. ``matmul_precision``:
-    ``ieee`` or ``tf32``, for f32 contractions."""
+    ``ieee`` or ``tf32``, for f32 contractions. ``presences``: tensors of which it is stored where they exist,
+    and the indices that varies with; written where the tensor is computed, read where it is saved."""
 
     params: tuple[tuple[str, int | float | bool], ...]
     dtypes: tuple[tuple[str, str], ...]
@@ -20,3 +21,4 @@ class Specialisation:
     architecture: str
     schedule: Schedule = field(default_factory=Schedule)
     matmul_precision: str = "ieee"
+    presences: tuple[tuple[str, tuple[str, ...]], ...] = ()

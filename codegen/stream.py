@@ -15,7 +15,7 @@ from attn_dsl.analysis.folding import NEW, OLD
 from attn_dsl.analysis.interval import interval_test
 from attn_dsl.analysis.iteration import IterationPlan, Term, plan_iteration
 from attn_dsl.analysis.passes import Fold, PassAnalysis, analyse_passes
-from attn_dsl.analysis.presence import FALSE, PRESENT, conjunction, disjunction, presence
+from attn_dsl.analysis.presence import FALSE, PRESENT, disjunction
 from attn_dsl.codegen.context import TRUE, KernelContext, Scope, accumulator_dtype
 from attn_dsl.codegen.contraction import IDENTITY, ContractionLowering
 from attn_dsl.codegen.lowering import ExpressionLowering
@@ -69,6 +69,8 @@ class StreamKernel:
         for name in self.context.plan.stores:
             if name not in self.context.plan.pair_stores:
                 self._store(name, self.scope)
+        for name in self._flagged():
+            self._store_presence(name, self.scope)
         return self.body
 
     # coordinates
@@ -156,9 +158,9 @@ class StreamKernel:
         exprs: list[Expr] = []
         for target in self.context.plan.targets:
             exprs += [e for p in self.context.definition(target) for e in (p.body, self._guard(p))]
-        for name in self.context.plan.stores:
+        for name in dict.fromkeys((*self.context.plan.stores, *self._flagged())):
             dims = tuple(IndexVar(d) for d in self.context.flow.dims(name))
-            exprs += [presence(Read(name, dims), self.context.cascade), Read(name, dims)]
+            exprs += [self.context.flow.guards.presence(Read(name, dims)), Read(name, dims)]
         seen: set[str] = set()
         wanted: set[str] = set()
         while exprs:
@@ -633,9 +635,7 @@ class StreamKernel:
         context = self.context
         read = Read(name, tuple(IndexVar(d) for d in context.flow.dims(name)))
         value = self.expressions.lower(read, scope)
-        exists = presence(read, context.cascade)
-        if name in scope.present:
-            exists = conjunction(exists)
+        exists = context.flow.guards.presence(read)
         if exists != TRUE:
             condition = self.expressions.lower(exists, scope)
             zero = self.builder.const(False) if value.dtype == "bool" else self.builder.const(0, value.dtype)
@@ -643,12 +643,22 @@ class StreamKernel:
         else:
             stored = value
         self._write(name, read, stored, scope)
-        flag = PRESENT + name
-        if flag in context.storage:
-            exists_node = (
-                self.builder.const(True) if exists == TRUE else self.expressions.lower(exists, scope)
-            )
-            self._write(flag, Read(flag, read.indices), self.expressions.cast(exists_node, "i8"), scope)
+
+    def _flagged(self) -> list[str]:
+        """The tensors of this kernel of which it is stored where they exist."""
+        context = self.context
+        names = dict.fromkeys((*context.plan.stores, *context.plan.targets))
+        flags = {n: PRESENT + n for n in names if n not in context.plan.pair_stores}
+        return [
+            n for n, flag in flags.items() if flag in context.storage and flag not in context.cascade.saved
+        ]
+
+    def _store_presence(self, name: str, scope: Scope) -> None:
+        read = Read(name, tuple(IndexVar(d) for d in self.context.flow.dims(name)))
+        exists = self.context.flow.guards.presence(read)
+        node = self.builder.const(True) if exists == TRUE else self.expressions.lower(exists, scope)
+        flag = Read(PRESENT + name, read.indices)
+        self._write(flag.tensor, flag, self.expressions.cast(node, "i8"), scope)
 
     def _write(self, name: str, read: Read, value: Node, scope: Scope) -> None:
         storage = self.context.storage[name]

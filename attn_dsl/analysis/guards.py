@@ -8,9 +8,10 @@ The element at hand is itself one of those that M has met, so that M exists need
 
 from __future__ import annotations
 
-from attn_dsl.analysis.presence import PRESENT, conjunction, conjuncts, disjunction, guard
+from attn_dsl.analysis.presence import PRESENT, conjunction, conjuncts, disjunction, guard, presence
 from attn_dsl.ir.cascade import Cascade, Einsum
 from attn_dsl.ir.expr import Expr, IndexVar, Op, Read
+from attn_dsl.ir.walk import index_names, transform
 
 
 class Guards:
@@ -19,12 +20,73 @@ class Guards:
     def __init__(self, cascade: Cascade) -> None:
         self._cascade = cascade
         self._found: dict[Einsum, Expr] = {}
+        self._first: dict[str, str] = {}
 
     def of(self, part: Einsum) -> Expr:
         """Where the elements of a contribution exist, as a total predicate."""
         if part not in self._found:
-            self._found[part] = self.without_implied(guard(part, self._cascade), frozenset(part.over))
+            whole = self.shared(guard(part, self._cascade))
+            self._found[part] = self.without_implied(whole, frozenset(part.over))
         return self._found[part]
+
+    def presence(self, expr: Expr) -> Expr:
+        """Where an expression exists, as a total predicate."""
+        return self.shared(presence(expr, self._cascade))
+
+    def shared(self, expr: Expr) -> Expr:
+        """The predicate with one name for presences that are the same: of the maximum, the normaliser and the sum
+        of a softmax, which meet the same elements."""
+
+        def rule(node: Expr) -> Expr:
+            if not isinstance(node, Read) or not node.tensor.startswith(PRESENT):
+                return node
+            tensor = node.tensor.removeprefix(PRESENT)
+            first = self.first_alike(tensor)
+            if first == tensor:
+                return node
+            slots = dict(zip(self._dims(tensor), node.indices, strict=True))
+            return Read(PRESENT + first, tuple(slots[d] for d in self._dims(first)), node.span)
+
+        return transform(expr, rule)
+
+    def first_alike(self, tensor: str) -> str:
+        """The first reduction that exists wherever this one does, and nowhere else."""
+        if tensor not in self._first:
+            self._first[tensor] = tensor
+            mine = self._elements(tensor)
+            if mine is not None:
+                self._first[tensor] = next(t for t in self._reductions() if self._alike(t, tensor, mine))
+        return self._first[tensor]
+
+    def varies_with(self, tensor: str) -> tuple[str, ...]:
+        """Those of a reduction's dims that its presence depends on."""
+        elements = self._elements(tensor)
+        if elements is None:
+            return self._dims(tensor)
+        used = {n for over, where in elements for n in index_names(where) if n not in over}
+        return tuple(d for d in self._dims(tensor) if d in used)
+
+    def _alike(self, other: str, tensor: str, elements: frozenset[tuple[frozenset[str], Expr]]) -> bool:
+        if other == tensor:
+            return True
+        used = {n for over, where in elements for n in index_names(where) if n not in over}
+        dims = self._dims(other)
+        return used <= set(dims) <= set(self._dims(tensor)) and self._elements(other) == elements
+
+    def _reductions(self) -> tuple[str, ...]:
+        found = (s for s in self._cascade.statements if isinstance(s, Einsum) and s.reduce is not None)
+        return tuple(dict.fromkeys(s.target for s in found))
+
+    def _elements(self, tensor: str) -> frozenset[tuple[frozenset[str], Expr]] | None:
+        """What each contribution reduces, and where it has elements; None where that cannot be compared."""
+        parts = self._cascade.definitions(tensor)
+        plain = [p for p in parts if isinstance(p, Einsum) and p.reduce is not None and not p.is_keyed]
+        if len(plain) < len(parts):
+            return None
+        return frozenset((frozenset(p.over), self.of(p)) for p in plain)
+
+    def _dims(self, tensor: str) -> tuple[str, ...]:
+        return self._cascade.definitions(tensor)[0].dims
 
     def without_implied(self, expr: Expr, over: frozenset[str], context: tuple[Expr, ...] = ()) -> Expr:
         """The guard of an element that lies along ``over``; ``context``: what else is known to hold."""

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from attn_dsl.analysis.presence import TRUE, presence
+from attn_dsl.analysis.presence import PRESENT, TRUE, presence, total_body
 from attn_dsl.codegen.binding import means_as_sums
 from attn_dsl.codegen.dependence import Dependence
 from attn_dsl.codegen.partition import partition
@@ -38,10 +38,12 @@ from attn_dsl.rewrites.kinds import Kind, Kinds
 class Backward:
     """The backward pass.
 
-    ``forward``: the cascade it differentiates, in normal form, whose tensors ``kept`` it reads. ``cascade``: what
+    ``forward``: the cascade it differentiates, in normal form; beside its own outputs it gives the tensors ``kept``,
+    which the backward pass reads. ``cascade``: what
     kernels compute, from the inputs, the adjoints of the outputs (``seeds``: output -> input) and what was kept.
     ``finish``: from its results to ``gradients`` (input -> result): the sums over rows of what many rows share,
-    and what is sent to computed places; linear in their size.
+    and what is sent to computed places; linear in their size. ``presences``: results of ``forward`` of which ``cascade``
+    asks whether they exist, and the indices that this varies with.
     """
 
     forward: Cascade
@@ -50,6 +52,16 @@ class Backward:
     gradients: dict[str, str]
     seeds: dict[str, str]
     kept: tuple[str, ...]
+    presences: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """A result of the backward cascade, over these dims, and the places of an input it belongs at."""
+
+    tensor: str
+    dims: tuple[str, ...]
+    keys: tuple[Expr, ...]
 
 
 def differentiable_inputs(cascade: Cascade) -> tuple[str, ...]:
@@ -57,17 +69,19 @@ def differentiable_inputs(cascade: Cascade) -> tuple[str, ...]:
     return tuple(i.name for i in cascade.inputs if dtype_kind(i.dtype) == "real")
 
 
-def backward(cascade: Cascade, wanted: Iterable[str] | None = None) -> Backward:
-    """The backward pass for the inputs ``wanted`` (default: all floating ones). NotLoweredError names the statement
-    that has no derivative here."""
+def backward(cascade: Cascade, wanted: Iterable[str] | None = None, real: str = "f32") -> Backward:
+    """The backward pass for the inputs ``wanted`` (default: all floating ones). ``real``: the dtype of accumulators,
+    in which what was kept and what is still to be summed are stored. NotLoweredError names the statement that has
+    no derivative here."""
     forward = means_as_sums(normal_form(cascade))
     names = tuple(differentiable_inputs(cascade) if wanted is None else wanted)
-    return _Reverse(forward, frozenset(names)).run()
+    return _Reverse(forward, frozenset(names), real).run()
 
 
 class _Reverse:
-    def __init__(self, forward: Cascade, wanted: frozenset[str]) -> None:
+    def __init__(self, forward: Cascade, wanted: frozenset[str], real: str) -> None:
         self._forward = forward
+        self._real = real
         self._wanted = wanted
         self._flow = Dependence(forward)
         self._roles, plans = partition(forward, self._flow)
@@ -82,8 +96,8 @@ class _Reverse:
         self._names: set[str] = set()
         # For each tensor: its adjoints by the further indices they keep.
         self._adjoints: dict[str, dict[tuple[str, ...], str]] = {}
-        # What inputs receive at computed places: input, what was collected, its indices, the places.
-        self._scattered: list[tuple[str, str, tuple[str, ...], tuple[Expr, ...]]] = []
+        # What inputs receive at computed places.
+        self._scattered: list[tuple[str, _Sent]] = []
 
     def run(self) -> Backward:
         """Statement by statement, the last first."""
@@ -95,17 +109,63 @@ class _Reverse:
                 else:
                     self._differentiate(statement, name, extra)
         kept = self._kept()
-        finish = self._finish()
-        results = tuple(i.name for i in finish.inputs if self._forward.input(i.name) is None)
-        gradients = {i: o.name for i, o in zip(self._received(), finish.outputs, strict=True)}
-        return Backward(self._forward, self._cascade(results, kept), finish, gradients, seeds, kept)
+        sent = {i.name: found for i in self._forward.inputs if (found := self._sent(i))}
+        direct = {n: parts[0].tensor for n, parts in sent.items() if self._is_whole(n, parts)}
+        finish, finished = self._finish({n: parts for n, parts in sent.items() if n not in direct})
+        results = [self._direct_result(n, t) for n, t in direct.items()]
+        results += [
+            self._result(p.tensor, p.dims) for n, parts in sent.items() if n not in direct for p in parts
+        ]
+        cascade = self._cascade(results + self._kept_results(kept), kept)
+        presences = self._presences_read(cascade)
+        cascade = replace(cascade, saved=(*kept, *(PRESENT + t for t, _ in presences)))
+        return Backward(self._training(kept), cascade, finish, direct | finished, seeds, kept, presences)
 
-    def _received(self) -> tuple[str, ...]:
-        return tuple(
-            i.name for i in self._forward.inputs if i.name in self._wanted and (
-                i.name in self._adjoints or any(t == i.name for t, *_ in self._scattered)
-            )
-        )  # fmt: skip
+    def _presences_read(self, cascade: Cascade) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """The results of the forward pass of which the backward pass asks whether they exist, and the indices that
+        this varies with."""
+        flow = Dependence(cascade)
+        guards, results = flow.guards, {*self._roles.streamed}
+        pending = [o.name for o in cascade.outputs]
+        seen: set[str] = set(cascade.saved)
+        found: dict[str, None] = {}
+        while pending:
+            tensor = pending.pop()
+            if tensor in seen or tensor not in flow.by_target:
+                continue
+            seen.add(tensor)
+            for part in flow.by_target[tensor]:
+                assert isinstance(part, Einsum)
+                total = (guards.of(part), guards.shared(total_body(part.body, cascade)))
+                read = {t for e in total for t in tensors_read(e)}
+                asked = {t.removeprefix(PRESENT) for t in read if t.startswith(PRESENT)} & results
+                found |= dict.fromkeys(sorted(asked))
+                pending += [t for t in (n.removeprefix(PRESENT) for n in read) if t not in asked]
+        return tuple((t, guards.varies_with(t)) for t in found)
+
+    def _sent(self, declared: Input) -> list[_Sent]:
+        """What an input receives."""
+        if declared.name not in self._wanted:
+            return []
+        own = tuple(IndexVar(d) for d in declared.dims)
+        found = [
+            _Sent(adjoint, (*declared.dims, *extra), own)
+            for extra, adjoint in self._adjoints.get(declared.name, {}).items()
+        ]
+        return found + [s for t, s in self._scattered if t == declared.name]
+
+    def _is_whole(self, name: str, parts: list[_Sent]) -> bool:
+        """Whether what kernels compute is the gradient itself."""
+        declared = self._forward.input(name)
+        assert declared is not None
+        return (
+            len(parts) == 1 and parts[0].dims == declared.dims and parts[0].keys == _plain_keys(declared.dims)
+        )
+
+    def _direct_result(self, name: str, tensor: str) -> Output:
+        declared = self._forward.input(name)
+        assert declared is not None
+        return Output(tensor, declared.axes, declared.dtype)
 
     # which tensors take part
 
@@ -133,61 +193,66 @@ class _Reverse:
                 pending += [t for s in table[tensor] for t in statement_reads(s)]
         return tuple(t for t in table if t in seen and t in storable)
 
+    def _training(self, kept: tuple[str, ...]) -> Cascade:
+        """The forward pass with what it keeps."""
+        outputs = {o.name for o in self._forward.outputs}
+        further = [o for o in self._kept_results(kept) if o.name not in outputs]
+        return replace(self._forward, outputs=(*self._forward.outputs, *further))
+
     # the parts of the new cascade
 
-    def _finish(self) -> Cascade:
-        """From the collected adjoints to the gradients, in the inputs' own layouts."""
+    def _finish(self, sent: dict[str, list[_Sent]]) -> tuple[Cascade, dict[str, str]]:
+        """From what inputs are sent to their gradients, in the inputs' own layouts."""
         forward = self._forward
         statements: list[Statement] = []
         outputs: list[Output] = []
-        parts: dict[str, tuple[str, ...]] = {}
-        read: set[str] = set()
-        for name in self._received():
+        names: dict[str, str] = {}
+        read = {t for i in self._all_indices() for e in (i.size, i.limit) for t in tensors_read(e)}
+        for name, parts in sent.items():
             declared = forward.input(name)
             assert declared is not None
-            gradient = self._fresh(f"gradient_{name}")
-            own = tuple(IndexVar(d) for d in declared.dims)
-            sent = [
-                (adjoint, (*declared.dims, *extra), own)
-                for extra, adjoint in self._adjoints.get(name, {}).items()
-            ]
-            sent += [(adjoint, dims, keys) for t, adjoint, dims, keys in self._scattered if t == name]
-            for adjoint, dims, keys in sent:
-                parts[adjoint] = dims
-                read |= {t for key in keys for t in tensors_read(key)}
-                placed = {n for key in keys for n in index_names(key)}
-                over = tuple(d for d in dims if d not in placed)
-                body = whole_read(adjoint, dims)
-                statements.append(Einsum(gradient, declared.dims, keys, Reduction.SUM, over, body))
-            outputs.append(Output(gradient, declared.axes))
-        inputs = [Input(n, tuple(Axis((d,)) for d in dims)) for n, dims in parts.items()]
-        return replace(
+            names[name] = self._fresh(f"gradient_{name}")
+            for part in parts:
+                read |= {t for key in part.keys for t in tensors_read(key)}
+                placed = {n for key in part.keys for n in index_names(key)}
+                over = tuple(d for d in part.dims if d not in placed)
+                body = whole_read(part.tensor, part.dims)
+                statements.append(Einsum(names[name], declared.dims, part.keys, Reduction.SUM, over, body))
+            outputs.append(Output(names[name], declared.axes))
+        parts = dict.fromkeys((p.tensor, p.dims) for found in sent.values() for p in found)
+        inputs = [Input(tensor, tuple(Axis((d,)) for d in dims)) for tensor, dims in parts]
+        cascade = replace(
             forward,
             name=f"{forward.name}_gradients",
             inputs=(*(i for i in forward.inputs if i.name in read), *inputs),
-            indices=(*forward.indices, *self._indices),
+            indices=self._all_indices(),
             statements=tuple(statements),
             outputs=tuple(outputs),
             masks=(),
         )
+        return cascade, names
 
-    def _cascade(self, gradients: tuple[str, ...], kept: tuple[str, ...]) -> Cascade:
-        """``kept`` tensors are results too, so that no rewrite gives their names another meaning."""
+    def _all_indices(self) -> tuple[Index, ...]:
+        return (*self._forward.indices, *self._indices)
+
+    def _cascade(self, results: list[Output], kept: tuple[str, ...]) -> Cascade:
         forward = self._forward
-        dims = {s.target: s.dims for s in self._statements}
-        results = [self._result(t, dims[t]) for t in gradients]
-        results += [self._result(t, self._flow.dims(t)) for t in kept]
         return replace(
             forward,
             name=f"{forward.name}_backward",
             inputs=(*forward.inputs, *self._inputs),
-            indices=(*forward.indices, *self._indices),
+            indices=self._all_indices(),
             statements=(*forward.statements, *_plain(self._statements)),
             outputs=tuple(results),
+            saved=kept,
         )
 
     def _result(self, tensor: str, dims: tuple[str, ...]) -> Output:
-        return Output(tensor, tuple(Axis((d,)) for d in dims))
+        return Output(tensor, tuple(Axis((d,)) for d in dims), self._real)
+
+    def _kept_results(self, kept: tuple[str, ...]) -> list[Output]:
+        outputs = {o.name: o for o in self._forward.outputs}
+        return [outputs.get(t) or self._result(t, self._flow.dims(t)) for t in kept]
 
     def _seeds(self) -> dict[str, str]:
         seeds: dict[str, str] = {}
@@ -196,7 +261,7 @@ class _Reverse:
                 continue
             name = self._fresh(f"grad_{output.name}")
             seeds[output.name] = name
-            self._inputs.append(Input(name, output.axes))
+            self._inputs.append(Input(name, output.axes, output.dtype))
             dims = self._flow.dims(output.name)
             laid_out = tuple(i for axis in output.axes for i in axis.indices)
             read = Read(name, tuple(IndexVar(i) for i in laid_out))
@@ -248,7 +313,7 @@ class _Reverse:
         over, extra = self._parted(place.dims, rest)
         dims = (*place.dims, *extra)
         self._contribute(name, dims, over, share.amount, where, statement.span)
-        self._scattered.append((read.tensor, name, dims, read.indices))
+        self._scattered.append((read.tensor, _Sent(name, dims, read.indices)))
 
     def _summed(self, name: str, dims: tuple[str, ...], extra: tuple[str, ...]) -> str:
         """An adjoint without its further indices, where the statement reduces these itself."""
@@ -336,6 +401,10 @@ class _Reverse:
         # Of both sides or of neither: a tile of rows gives its share, and the rows are summed at the end.
         summed = self._roles.whole | (set() if mine else sequences - self._first_rows)
         return tuple(i for i in rest if i in summed), tuple(i for i in rest if i not in summed)
+
+
+def _plain_keys(dims: tuple[str, ...]) -> tuple[Expr, ...]:
+    return tuple(IndexVar(d) for d in dims)
 
 
 def _plain(statements: Iterable[Statement]) -> tuple[Statement, ...]:

@@ -151,7 +151,12 @@ Statement = Einsum | Ranking
 
 @dataclass(frozen=True, slots=True)
 class Cascade:
-    """A whole mechanism: resolved, functions inlined, statements in an order where definitions come first."""
+    """A whole mechanism: resolved, functions inlined, statements in an order where definitions come first.
+
+    ``saved``: computed tensors whose values are given, by an earlier pass that stored them. Their statements say
+    what they mean and where they exist; they are not evaluated again. ``present:T`` among them: whether T exists is
+    given too.
+    """
 
     name: str
     params: tuple[Param, ...]
@@ -160,6 +165,7 @@ class Cascade:
     statements: tuple[Statement, ...]
     outputs: tuple[Output, ...]
     masks: tuple[Mask, ...] = ()
+    saved: tuple[str, ...] = ()
 
     def input(self, name: str) -> Input | None:
         """The input of that name, or None for a computed tensor."""

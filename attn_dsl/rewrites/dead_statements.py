@@ -23,7 +23,7 @@ def dead_statements(cascade: Cascade) -> Cascade:
         tensor = pending.pop()
         if tensor not in alive:
             alive.add(tensor)
-            pending += [t for s in definitions.of(tensor) for t in statement_reads(s)]
+            pending += [t for s in definitions.meaning(tensor) for t in statement_reads(s)]
     kept = tuple(s for s in cascade.statements if s.target in alive)
     known = alive | {i.name for i in cascade.inputs}
     masks = tuple(m for m in cascade.masks if set(tensors_read(m.predicate)) <= known)

@@ -24,12 +24,19 @@ class Definitions:
             self._table[statement.target] = (*self._table.get(statement.target, ()), statement)
 
     def of(self, tensor: str) -> tuple[Statement, ...]:
-        """The statements that define a tensor; empty for an input."""
+        """The statements that define a tensor; empty for an input, and for one whose values are given."""
+        return () if tensor in self.cascade.saved else self.meaning(tensor)
+
+    def meaning(self, tensor: str) -> tuple[Statement, ...]:
+        """The statements that say what a tensor is, given or not; empty for an input."""
         return self._table.get(tensor, ())
 
     def replaced(self, rule: Callable[[tuple[Statement, ...]], Replacements]) -> Cascade:
         """The cascade with the statements of every tensor, taken together, replaced each in its place."""
-        new = {target: iter(rule(group)) for target, group in self._table.items()}
+        new = {
+            target: iter(unchanged(group) if target in self.cascade.saved else rule(group))
+            for target, group in self._table.items()
+        }
         statements = tuple(n for s in self.cascade.statements for n in next(new[s.target]))
         return replace(self.cascade, statements=statements)
 

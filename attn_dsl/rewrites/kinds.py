@@ -83,7 +83,7 @@ class Kinds:
 
     def _tensor(self, tensor: str) -> Kind:
         if tensor not in self._tensors:
-            self._tensors[tensor] = max(self._statement(s) for s in self._definitions.of(tensor))
+            self._tensors[tensor] = max(self._statement(s) for s in self._definitions.meaning(tensor))
         return self._tensors[tensor]
 
     def _statement(self, statement: Statement) -> Kind:

@@ -90,7 +90,7 @@ class Presence:
         return self._tensors[read.tensor]
 
     def _tensor(self, read: Read) -> Conditions:
-        parts = self._definitions.of(read.tensor)
+        parts = self._definitions.meaning(read.tensor)
         if not parts:
             return _ALWAYS
         statement = pointwise_definition(parts)

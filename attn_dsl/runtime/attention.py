@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from attn_dsl.codegen.schedule import Schedule
-from attn_dsl.codegen.specialisation import Specialisation
-from attn_dsl.errors import ArgumentError, AttnError, Diagnostic, NotLoweredError, TargetError
+from attn_dsl.errors import ArgumentError, AttnError, Diagnostic, TargetError
 from attn_dsl.ir.cascade import Cascade
-from attn_dsl.ir.printer import cascade_key
 from attn_dsl.language.load import Specification, load_file, load_text
-from attn_dsl.runtime.cache import Entry, entry_key, load_or_build, statistics
+from attn_dsl.runtime.cache import statistics
+from attn_dsl.runtime.kernels import Kernels, architecture_for
 from attn_dsl.runtime.native import find_compiler
-from attn_dsl.runtime.native_launch import Prepared, signature
 from attn_dsl.runtime.params import resolve_params
-from attn_dsl.runtime.sizes import DTYPES, NAMES, Bound, bind, sizes_follow_from_shapes
-from attn_dsl.version import __version__
+from attn_dsl.runtime.sizes import DTYPES, NAMES, Bound, bind
+
+if TYPE_CHECKING:
+    from attn_dsl.runtime.training import Training
 
 TARGETS = ("triton", "cpu", "interpreter")
 
@@ -74,8 +73,8 @@ class Attention:
         self.params = dict(params)
         self.target = target
         self.schedule = schedule
-        self._programs: dict[tuple[Any, ...], Any] = {}
-        self._prepared: dict[tuple[Any, ...], Prepared] = {}
+        self.kernels = Kernels(self.cascade, self.params, schedule)
+        self._trainings: dict[tuple[tuple[str, ...], str], Training] = {}
 
     @property
     def cascade(self) -> Cascade:
@@ -92,28 +91,24 @@ class Attention:
         inputs = ", ".join(i.name for i in self.cascade.inputs)
         return f"<attention {self.name}({inputs}){params}>"
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_programs": {}, "_prepared": {}}
-
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the kernels. ArgumentError where arguments do not fit the file."""
-        known = None if kwargs or not self._prepared else signature(args)
-        ready = None if known is None else self._prepared.get(known)
+        ready = None if kwargs else self.kernels.ready(args)
         if ready is not None:
             statistics.memory_hits += 1
-            outputs = ready.run(args)
-            return outputs[0] if len(outputs) == 1 else tuple(outputs)
+            return self._results(ready.run(args))
         with _sources(self.specification):
             bound = bind(self.cascade, self.params, args, kwargs)
-            self._refuse_gradients(bound)
             device = next((a.device for a in bound.arguments.values()), torch.device("cpu"))
-            architecture = self._architecture(device)
-            run = self._run_native if architecture == "cpu" else self._run
+            architecture = architecture_for(self.target, device)
             if architecture == "cpu" and self.target is None and find_compiler() is None:
                 from attn_dsl.runtime.without_compiler import by_reference
 
-                return self._results(by_reference(self.cascade, self.params, bound))
-            return self._results(run(bound, architecture))
+                found = by_reference(self.cascade, self.params, bound)
+                return self._results([found[o.name] for o in self.cascade.outputs])
+            if torch.is_grad_enabled() and any(a.requires_grad for a in bound.arguments.values()):
+                return self._results(self._differentiably(bound, architecture))
+            return self._results(tuple(self.kernels.run(bound.arguments, bound.sizes, architecture).values()))
 
     def reference(self, *args: Any, dtype: torch.dtype = torch.float64, **kwargs: Any) -> Any:
         """What the file means, computed densely in ``dtype``: quadratic memory, for checking."""
@@ -121,7 +116,8 @@ class Attention:
 
         with _sources(self.specification):
             bound = bind(self.cascade, self.params, args, kwargs)
-            return self._results(evaluate(self.cascade, self.params, bound.arguments, bound.sizes, dtype))
+            found = evaluate(self.cascade, self.params, bound.arguments, bound.sizes, dtype)
+            return self._results([found[o.name] for o in self.cascade.outputs])
 
     def source(
         self,
@@ -139,7 +135,7 @@ class Attention:
         from attn_dsl.codegen import generate
 
         with _sources(self.specification):
-            spec = self._specialisation(self._typical(dtype), self._whole(sizes), architecture)
+            spec = self.kernels.specialisation(self._typical(dtype), self._whole(sizes), architecture)
             return generate(self.cascade, spec).source
 
     def lower(self, architecture: str, dtype: torch.dtype = torch.bfloat16, **sizes: int) -> tuple[Any, ...]:
@@ -148,152 +144,31 @@ class Attention:
         from attn_dsl.runtime.ahead_of_time import lower
 
         with _sources(self.specification):
-            return lower(self._entry(self._typical(dtype), self._whole(sizes), architecture), architecture)
+            entry = self.kernels.entry(self._typical(dtype), self._whole(sizes), architecture)
+            return lower(entry, architecture)
 
-    # from arguments to a program
+    # from arguments to results
 
-    def _refuse_gradients(self, bound: Bound) -> None:
-        if torch.is_grad_enabled() and any(a.requires_grad for a in bound.arguments.values()):
-            raise NotLoweredError(
-                Diagnostic(
-                    f"{self.name} has no backward kernels yet",
-                    help="call it under torch.no_grad(), or take gradients through .reference(...)",
-                )
-            )
+    def _results(self, outputs: Sequence[torch.Tensor]) -> Any:
+        return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
-    def _results(self, outputs: Mapping[str, torch.Tensor]) -> Any:
-        values = tuple(outputs[o.name] for o in self.cascade.outputs)
-        return values[0] if len(values) == 1 else values
+    def _differentiably(self, bound: Bound, architecture: str) -> tuple[torch.Tensor, ...]:
+        """A call whose results have a backward pass."""
+        from attn_dsl.runtime.training import Training, differentiable_call
 
-    def _architecture(self, device: torch.device) -> str:
-        target = self.target or ("triton" if device.type == "cuda" else "cpu")
-        if target != "triton":
-            if device.type != "cpu":
-                raise TargetError(
-                    Diagnostic(
-                        f"target '{target}' takes CPU tensors, the arguments are on {device}",
-                        help="there are kernels for cpu and cuda tensors: .to(...)",
-                    )
-                )
-            return target
-        if device.type != "cuda":
-            raise TargetError(
-                Diagnostic(
-                    f"target 'triton' needs a GPU, the arguments are on {device}", help="leave out target="
-                )
-            )
-        if torch.version.hip:
-            return f"hip:{torch.cuda.get_device_properties(device).gcnArchName.split(':')[0]}"
-        major, minor = torch.cuda.get_device_capability(device)
-        return f"cuda:{major}{minor}"
-
-    def _run(self, bound: Bound, architecture: str) -> dict[str, torch.Tensor]:
-        from attn_dsl.runtime.launch import load, run
-
-        loaded = self._loaded(
-            bound, architecture, lambda e: load(e, by_interpreter=architecture == "interpreter")
-        )
-        return run(loaded, bound.arguments, bound.sizes, self.params)
-
-    def _run_native(self, bound: Bound, architecture: str) -> dict[str, torch.Tensor]:
-        from attn_dsl.runtime.native import load_library
-
-        arguments = tuple(bound.arguments.values())
-        program, library = self._loaded(
-            bound, architecture, lambda e: (e.program, load_library(e.binary or e.source))
-        )
-        prepared = Prepared(program, library, bound.arguments, bound.sizes, self.params)
-        key = signature(arguments)
-        if key is not None and sizes_follow_from_shapes(self.cascade):
-            self._prepared[key] = prepared
-        outputs = prepared.run(arguments)
-        return dict(zip((o.name for o in self.cascade.outputs), outputs, strict=True))
-
-    def _loaded(self, bound: Bound, architecture: str, load: Callable[[Entry], Any]) -> Any:
-        """The loaded program for these arguments, kept in memory."""
-        dtypes = tuple((n, NAMES[t.dtype]) for n, t in bound.arguments.items())
-        whole = tuple((i, bound.sizes[i]) for i in self._whole_indices())
-        key = (architecture, dtypes, whole, torch.get_float32_matmul_precision())
-        loaded = self._programs.get(key)
-        if loaded is None:
-            loaded = load(self._entry(dtypes, whole, architecture))
-            self._programs[key] = loaded
-        else:
-            statistics.memory_hits += 1
-        return loaded
-
-    def _whole_indices(self) -> tuple[str, ...]:
-        if ("whole",) not in self._programs:
-            from attn_dsl.codegen import whole_indices
-
-            self._programs[("whole",)] = whole_indices(self.cascade)
-        return self._programs[("whole",)]
+        wanted = tuple(n for n, a in bound.arguments.items() if a.requires_grad)
+        real = "f64" if any(a.dtype == torch.float64 for a in bound.arguments.values()) else "f32"
+        if (wanted, real) not in self._trainings:
+            self._trainings[wanted, real] = Training(self.cascade, self.params, self.schedule, wanted, real)
+        return differentiable_call(self._trainings[wanted, real], bound, architecture)
 
     def _whole(self, sizes: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
         from attn_dsl.runtime.typical import typical_sizes
 
-        return typical_sizes(self.cascade, self.params, self._whole_indices(), sizes)
+        return typical_sizes(self.cascade, self.params, self.kernels.whole_indices(), sizes)
 
     def _typical(self, dtype: torch.dtype) -> tuple[tuple[str, str], ...]:
         return tuple((i.name, i.dtype or NAMES[dtype]) for i in self.cascade.inputs)
-
-    def _entry(
-        self, dtypes: tuple[tuple[str, str], ...], whole: tuple[tuple[str, int], ...], architecture: str
-    ) -> Entry:
-        from attn_dsl.codegen import generate
-
-        spec = self._specialisation(dtypes, whole, architecture)
-        parts = [cascade_key(self.cascade), repr(spec), *_versions()]
-        if architecture == "cpu":
-            from attn_dsl.runtime.native import compile_native, toolchain
-
-            key = entry_key(*parts, *toolchain())
-            return load_or_build(key, lambda: generate(self.cascade, spec), compile_native)
-        if architecture == "interpreter":
-            return load_or_build(entry_key(*parts), lambda: generate(self.cascade, spec))
-        from attn_dsl.runtime.fitting import fitted
-
-        return load_or_build(entry_key(*parts), lambda: fitted(self.cascade, spec))
-
-    def _specialisation(
-        self, dtypes: tuple[tuple[str, str], ...], whole: tuple[tuple[str, int], ...], architecture: str
-    ) -> Specialisation:
-        from attn_dsl.codegen.binding import launch_params
-
-        at_launch = launch_params(self.cascade)
-        params = tuple((n, v) for n, v in self.params.items() if n not in at_launch)
-        precision = "ieee" if torch.get_float32_matmul_precision() == "highest" else "tf32"
-        return Specialisation(params, dtypes, whole, architecture, self.schedule, precision)
-
-
-def _versions() -> tuple[str, ...]:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        triton = version("triton")
-    except PackageNotFoundError:
-        triton = "none"
-    return __version__, triton, torch.__version__, platform.python_version(), _code_version()
-
-
-_CODE: list[str] = []
-
-
-def _code_version() -> str:
-    """A hash of the generator itself, so that a changed checkout does not find its old programs."""
-    if not _CODE:
-        import hashlib
-
-        import attn_dsl
-
-        root = Path(attn_dsl.__file__).parent
-        digest = hashlib.sha256()
-        for folder in ("codegen", "templates", "grammar", "rewrites", "analysis"):
-            for path in sorted((root / folder).rglob("*")):
-                if path.suffix in (".py", ".j2", ".h", ".attn"):
-                    digest.update(path.read_bytes())
-        _CODE.append(digest.hexdigest())
-    return _CODE[0]
 
 
 __all__ = ["DTYPES", "Attention", "compile"]

@@ -64,7 +64,7 @@ def run(
     loaded: Loaded, arguments: Mapping[str, torch.Tensor], sizes: Mapping[str, int],
     params: Mapping[str, int | float | bool],
 ) -> dict[str, torch.Tensor]:  # fmt: skip
-    """Launch every kernel; the outputs by name."""
+    """Launch every kernel; the outputs by name, in order."""
     device = next((a.device for a in arguments.values()), torch.device("cpu"))
     tensors = {name: _conforming(name, value, loaded.program) for name, value in arguments.items()}
     for buffer in loaded.program.buffers:

@@ -73,6 +73,7 @@ class Prepared:
         }
         self._buffers = tuple(_allocation(b, sizes) for b in program.buffers)
         names = [*tensors, *(b.name for b in program.buffers)]
+        self.results = tuple(b.name for b in program.buffers if b.is_output)
         shapes = {b.name: a.shape for b, a in zip(program.buffers, self._buffers, strict=True)}
         strides = {n: t.stride() for n, t in tensors.items()} | {n: _row_major(s) for n, s in shapes.items()}
         self._calls = tuple(

@@ -1,0 +1,194 @@
+"""The kernels of one cascade: generated, built, cached and launched for whatever arguments come.
+
+A mechanism has one set of kernels for its forward pass; one that is trained has two more, a forward pass that
+keeps what its backward pass reads, and that backward pass.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from attn_dsl.codegen.schedule import Schedule
+from attn_dsl.codegen.specialisation import Specialisation
+from attn_dsl.errors import Diagnostic, TargetError
+from attn_dsl.ir.cascade import Cascade
+from attn_dsl.ir.printer import cascade_key
+from attn_dsl.runtime.cache import Entry, entry_key, load_or_build, statistics
+from attn_dsl.runtime.native_launch import Prepared, signature
+from attn_dsl.runtime.sizes import NAMES, sizes_follow_from_shapes
+from attn_dsl.version import __version__
+
+Params = Mapping[str, int | float | bool]
+
+
+class Kernels:
+    """The kernels of a cascade with given params. ``presences``: that of its `Specialisation`."""
+
+    def __init__(
+        self, cascade: Cascade, params: Params, schedule: Schedule,
+        presences: tuple[tuple[str, tuple[str, ...]], ...] = (),
+    ) -> None:  # fmt: skip
+        self.cascade = cascade
+        self.params = params
+        self.schedule = schedule
+        self.presences = presences
+        self._programs: dict[tuple[Any, ...], Any] = {}
+        self._prepared: dict[tuple[Any, ...], Prepared] = {}
+        self._whole: tuple[str, ...] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_programs": {}, "_prepared": {}}
+
+    # calls
+
+    def ready(self, arguments: Sequence[Any]) -> Prepared | None:
+        """What runs such arguments at once, if they have been met before; only on a CPU."""
+        known = signature(arguments) if self._prepared else None
+        return None if known is None else self._prepared.get(known)
+
+    def run(
+        self, arguments: Mapping[str, torch.Tensor], sizes: Mapping[str, int], architecture: str
+    ) -> dict[str, torch.Tensor]:
+        """Launch the kernels: the outputs in order, then the presence of what is kept. ``arguments``: the inputs,
+        then what is saved and its presence."""
+        if architecture != "cpu":
+            return self._run_triton(arguments, sizes, architecture)
+        from attn_dsl.runtime.native import load_library
+
+        program, library = self._loaded(
+            arguments, sizes, architecture, lambda e: (e.program, load_library(e.binary or e.source))
+        )
+        given = tuple(arguments.values())
+        key = signature(given)
+        prepared = None if key is None else self._prepared.get(key)
+        if prepared is None:
+            prepared = Prepared(program, library, arguments, sizes, self.params)
+            if key is not None and sizes_follow_from_shapes(self.cascade):
+                self._prepared[key] = prepared
+        return dict(zip(prepared.results, prepared.run(given), strict=True))
+
+    def _run_triton(
+        self, arguments: Mapping[str, torch.Tensor], sizes: Mapping[str, int], architecture: str
+    ) -> dict[str, torch.Tensor]:
+        from attn_dsl.runtime.launch import load, run
+
+        by_interpreter = architecture == "interpreter"
+        loaded = self._loaded(
+            arguments, sizes, architecture, lambda e: load(e, by_interpreter=by_interpreter)
+        )
+        return run(loaded, arguments, sizes, self.params)
+
+    def _loaded(
+        self, arguments: Mapping[str, torch.Tensor], sizes: Mapping[str, int], architecture: str,
+        load: Callable[[Entry], Any],
+    ) -> Any:  # fmt: skip
+        """The loaded program for these arguments, kept in memory."""
+        dtypes = tuple((i.name, NAMES[arguments[i.name].dtype]) for i in self.cascade.inputs)
+        whole = tuple((i, sizes[i]) for i in self.whole_indices())
+        key = (architecture, dtypes, whole, torch.get_float32_matmul_precision())
+        loaded = self._programs.get(key)
+        if loaded is None:
+            loaded = load(self.entry(dtypes, whole, architecture))
+            self._programs[key] = loaded
+        else:
+            statistics.memory_hits += 1
+        return loaded
+
+    # programs
+
+    def whole_indices(self) -> tuple[str, ...]:
+        """The indices whose size is part of what a program is specialised on."""
+        if self._whole is None:
+            from attn_dsl.codegen import whole_indices
+
+            self._whole = whole_indices(self.cascade)
+        return self._whole
+
+    def specialisation(
+        self, dtypes: tuple[tuple[str, str], ...], whole: tuple[tuple[str, int], ...], architecture: str
+    ) -> Specialisation:
+        """What the program for these dtypes and sizes is specialised on."""
+        from attn_dsl.codegen.binding import launch_params
+
+        at_launch = launch_params(self.cascade)
+        params = tuple((n, v) for n, v in self.params.items() if n not in at_launch)
+        precision = "ieee" if torch.get_float32_matmul_precision() == "highest" else "tf32"
+        return Specialisation(params, dtypes, whole, architecture, self.schedule, precision, self.presences)
+
+    def entry(
+        self, dtypes: tuple[tuple[str, str], ...], whole: tuple[tuple[str, int], ...], architecture: str
+    ) -> Entry:
+        """The program from the disk cache, built where it is not there."""
+        from attn_dsl.codegen import generate
+
+        spec = self.specialisation(dtypes, whole, architecture)
+        parts = [cascade_key(self.cascade), repr(spec), *_versions()]
+        if architecture == "cpu":
+            from attn_dsl.runtime.native import compile_native, toolchain
+
+            key = entry_key(*parts, *toolchain())
+            return load_or_build(key, lambda: generate(self.cascade, spec), compile_native)
+        if architecture == "interpreter":
+            return load_or_build(entry_key(*parts), lambda: generate(self.cascade, spec))
+        from attn_dsl.runtime.fitting import fitted
+
+        return load_or_build(entry_key(*parts), lambda: fitted(self.cascade, spec))
+
+
+def architecture_for(target: str | None, device: torch.device) -> str:
+    """The architecture that runs tensors of a device. TargetError where the target does not take them."""
+    target = target or ("triton" if device.type == "cuda" else "cpu")
+    if target != "triton":
+        if device.type != "cpu":
+            raise TargetError(
+                Diagnostic(
+                    f"target '{target}' takes CPU tensors, the arguments are on {device}",
+                    help="there are kernels for cpu and cuda tensors: .to(...)",
+                )
+            )
+        return target
+    if device.type != "cuda":
+        raise TargetError(
+            Diagnostic(
+                f"target 'triton' needs a GPU, the arguments are on {device}", help="leave out target="
+            )
+        )
+    if torch.version.hip:
+        return f"hip:{torch.cuda.get_device_properties(device).gcnArchName.split(':')[0]}"
+    major, minor = torch.cuda.get_device_capability(device)
+    return f"cuda:{major}{minor}"
+
+
+def _versions() -> tuple[str, ...]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        triton = version("triton")
+    except PackageNotFoundError:
+        triton = "none"
+    return __version__, triton, torch.__version__, platform.python_version(), _code_version()
+
+
+_CODE: list[str] = []
+
+
+def _code_version() -> str:
+    """A hash of the generator itself, so that a changed checkout does not find its old programs."""
+    if not _CODE:
+        import hashlib
+
+        import attn_dsl
+
+        root = Path(attn_dsl.__file__).parent
+        digest = hashlib.sha256()
+        for folder in ("codegen", "templates", "grammar", "rewrites", "analysis", "differentiation"):
+            for path in sorted((root / folder).rglob("*")):
+                if path.suffix in (".py", ".j2", ".h", ".attn"):
+                    digest.update(path.read_bytes())
+        _CODE.append(digest.hexdigest())
+    return _CODE[0]
