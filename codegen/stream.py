@@ -547,7 +547,6 @@ class StreamKernel:
     def _loop_presence(self, phase: _Phase, guards: dict[int, Expr], wanted: set[str]) -> dict[str, Expr]:
         """Rows with an element, from the bounds where those say all; else counted in the loop."""
         flagged: dict[str, Expr] = {}
-        known: dict[Expr, str] = {}
         for part in phase.parts:
             if part.target not in wanted:
                 continue
@@ -557,17 +556,16 @@ class StreamKernel:
                 some = self.ranges.non_empty(plan, phase.stream, self.scope)
                 self._join_presence(part.target, self._any_of_reduced(some, part, self.scope))
                 continue
-            if guard in known and known[guard] not in self.flags:
-                continue
             if part.target not in self.flags:
-                names = index_names(guard)
+                names = {
+                    n for p in phase.parts if p.target == part.target for n in index_names(guards[id(p)])
+                }
                 kept = tuple(d for d in part.dims if d in self.context.tiles.whole and d in names)
                 axes = self.builder.ordered((self.context.row_axis, *kept))
                 state = State(f"{part.target}_present", axes, "bool", "0")
                 self.flags[part.target] = state
                 self.body.states.append(state)
-            flagged[part.target] = guard
-            known[guard] = part.target
+            flagged[part.target] = disjunction(flagged.get(part.target, FALSE), guard)
         return flagged
 
     def _any_of_reduced(self, node: Node, part: Einsum, scope: Scope) -> Node:
@@ -658,6 +656,11 @@ class StreamKernel:
         exists = self.context.flow.guards.presence(read)
         node = self.builder.const(True) if exists == TRUE else self.expressions.lower(exists, scope)
         flag = Read(PRESENT + name, read.indices)
+        along = {d for axis in self.context.storage[flag.tensor].axes for d in axis}
+        rows = self.context.row_axis if along & {*self.context.plan.rows} else None
+        node = self.contraction.reduce_tile(
+            "or", node, tuple(a for a in node.axes if a not in {*along, rows})
+        )
         self._write(flag.tensor, flag, self.expressions.cast(node, "i8"), scope)
 
     def _write(self, name: str, read: Read, value: Node, scope: Scope) -> None:

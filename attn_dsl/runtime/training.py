@@ -91,7 +91,7 @@ class _Differentiable(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *adjoints: Tensor) -> Any:
+    def backward(ctx: Any, *adjoints: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         tensors = ctx.saved_tensors
         arguments = dict(zip(ctx.names, tensors, strict=False))
         found = dict(zip(ctx.found, tensors[len(arguments) :], strict=True))
