@@ -8,13 +8,14 @@ product: it is summed elementwise.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from attn_dsl.analysis.presence import TRUE, conjunction, conjuncts
 from attn_dsl.codegen.context import KernelContext, Scope
 from attn_dsl.codegen.lowering import ExpressionLowering
 from attn_dsl.codegen.numbers import is_float, join_dtypes
-from attn_dsl.codegen.tiles import Node
+from attn_dsl.codegen.tiles import Node, named
 from attn_dsl.errors import Diagnostic, NotLoweredError
 from attn_dsl.ir.cascade import Einsum, Reduction
 from attn_dsl.ir.expr import Const, Detach, Expr, Op, Read
@@ -73,21 +74,18 @@ class ContractionLowering:
             assert part.reduce is not None
             body, where = self._placed(part, read)
             axes = self._axes_of(part, scope)
-            guard = self._selecting(where, axes, scope)
-            value = self.reduce(part.reduce, body, guard, axes, scope)
+            value = self.reduce(part.reduce, body, self._selecting(where, axes, scope), axes, scope)
             own = conjunction(*(c for c in conjuncts(part.where or TRUE) if c not in everywhere))
             value = self._where_present(value, part, own, read, axes, scope)
             result = value if result is None else self.combine(part.reduce, result, value)
         assert result is not None
         return result
 
-    def _selecting(self, where: Expr | None, axes: tuple[str, ...], scope: Scope) -> Node | None:
+    def _selecting(self, where: Expr | None, axes: tuple[str, ...], scope: Scope) -> list[Node]:
         """The conditions that select among the reduced elements. Others make the whole result absent, and what an
         absent element holds is never looked at."""
-        if where is None:
-            return None
-        nodes = [self.expressions.lower(c, scope) for c in conjuncts(where)]
-        return self.expressions.all_of([n for n in nodes if set(n.axes) & set(axes)])
+        nodes = [self.expressions.lower(c, scope) for c in conjuncts(where or TRUE)]
+        return [n for n in nodes if set(n.axes) & set(axes)]
 
     def _where_present(
         self, value: Node, part: Einsum, own: Expr, read: Read, axes: tuple[str, ...], scope: Scope
@@ -155,13 +153,13 @@ class ContractionLowering:
         return self.expressions.operate(COMBINE[reduce], a, b)
 
     def reduce(
-        self, reduce: Reduction, body: Expr, guard: Node | None, axes: tuple[str, ...], scope: Scope,
+        self, reduce: Reduction, body: Expr, guards: Sequence[Node], axes: tuple[str, ...], scope: Scope,
         accumulator: Node | None = None, lanes: int = 1,
     ) -> Node:  # fmt: skip
-        """Reduce a body over the axes of a tile. ``accumulator`` is added to (sums only). ``lanes``: how many
+        """Reduce a body over the axes of a tile, where all ``guards`` hold. ``accumulator`` is added to (sums only). ``lanes``: how many
         elements a body that does not vary along the axes stands for."""
         if reduce is Reduction.SUM:
-            value = self._sum(body, guard, axes, scope, accumulator, lanes)
+            value = self._sum(body, guards, axes, scope, accumulator, lanes)
             if value is not None:
                 return value
         node = self.expressions.lower(body, scope)
@@ -171,7 +169,12 @@ class ContractionLowering:
             node = self.expressions.cast(node, "i32")
         elif is_float(node.dtype):
             node = self.expressions.real(node)
-        return self._reduce_value(reduce, node, guard, axes, scope, lanes)
+        return self._reduce_value(reduce, node, self._counts(guards), axes, scope, lanes)
+
+    def _counts(self, guards: Sequence[Node]) -> Node | None:
+        """Which elements count."""
+        node = self.expressions.all_of(list(guards))
+        return named(node, "counts") if node is not None and len(node.axes) > 1 else node
 
     def _truth(self, node: Node) -> Node:
         return node if node.dtype == "bool" else self.expressions.operate("ne", node, self.builder.const(0))
@@ -230,7 +233,7 @@ class ContractionLowering:
     # sums of products
 
     def _sum(
-        self, body: Expr, guard: Node | None, axes: tuple[str, ...], scope: Scope, accumulator: Node | None,
+        self, body: Expr, guards: Sequence[Node], axes: tuple[str, ...], scope: Scope, accumulator: Node | None,
         lanes: int,
     ) -> Node | None:  # fmt: skip
         parts = [(f, self.expressions.lower(f.expr, scope)) for f in factors(body)]
@@ -245,14 +248,22 @@ class ContractionLowering:
         if left and any(row in n.axes for _, n in left):
             left, right = left + plain, [p for p in right if p not in plain]
         if not (left and right):
-            return self._elementwise(inner, outer, guard, axes, scope, accumulator, lanes)
+            return self._elementwise(inner, outer, self._counts(guards), axes, scope, accumulator, lanes)
         dtype = self._operand_dtype(left, right)
         a, b = self._product(left), self._product(right)
         others = set(a.axes) & set(b.axes) - set(axes)
-        guard_fits = guard is None or set(guard.axes) <= set(a.axes) | set(axes)
+        on_a = [g for g in guards if set(g.axes) <= {*a.axes, *axes}]
+        on_b = [g for g in guards if g not in on_a and set(g.axes) <= {*b.axes, *axes}]
+        guard_fits = len(on_a) + len(on_b) == len(guards)
         complete = set(axes) <= set(a.axes) and set(axes) <= set(b.axes)
         if others or not guard_fits or not complete or row not in a.axes or not self._has_products(dtype):
-            return self._elementwise(inner, outer, guard, axes, scope, accumulator, lanes)
+            return self._elementwise(inner, outer, self._counts(guards), axes, scope, accumulator, lanes)
+        guard = self._counts(on_a)
+        if on_b:
+            inside = self.expressions.all_of(on_b)
+            assert inside is not None
+            zero = self.builder.const(0.0, b.dtype if is_float(b.dtype) else self.context.real)
+            b = self.expressions.where(inside, b, zero)
         if guard is not None:
             a = self.expressions.where(
                 guard, self.expressions.real(a), self.builder.const(0.0, self.context.real)

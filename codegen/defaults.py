@@ -8,6 +8,7 @@ from attn_dsl.codegen.context import Tiles
 from attn_dsl.codegen.machine import Machine
 from attn_dsl.codegen.schedule import Schedule
 
+_CPU_TILES = ((64, 64), (64, 32), (32, 32), (32, 16), (16, 16))  # a row of a product fills a vector: 16 lanes
 _WIDTH = {"f64": 8, "f32": 4, "i64": 8, "i32": 4}
 
 
@@ -23,18 +24,23 @@ def padded_extent(size: int, alone: bool, machine: Machine) -> int:
     return max(next_power_of_two(size), 16 if alone else 1)
 
 
+def attempts(architecture: str) -> int:
+    """How many schedules there are to try, each with smaller tiles than the one before."""
+    return len(_CPU_TILES) if architecture == "cpu" else 2
+
+
 def default_schedule(
-    schedule: Schedule, architecture: str, dtype: str, features: int, cubic: bool
+    schedule: Schedule, architecture: str, dtype: str, features: int, attempt: int = 0
 ) -> Schedule:
-    """Fill in what the user left open. ``features``: lanes of all accumulators, or of the widest operand;
-    ``cubic``: a score has no
-    matrix product, so a tile of rows x stream x features is held at once."""
+    """Fill in what the user left open. ``features``: lanes of all accumulators, or of the widest operand.
+    ``attempt``: beyond 0 where the tiles of the one before were too large; on a GPU, where a score has no matrix
+    product, so that a tile of rows x stream x features is held at once."""
     width = _WIDTH.get(dtype, 2)
     if architecture == "cpu":
-        row, stream, warps, stages = 64, 64, 1, 1
+        (row, stream), warps, stages = _CPU_TILES[attempt], 1, 1
     elif architecture == "interpreter":
         row, stream, warps, stages = 16, 16, 4, 1
-    elif cubic:
+    elif attempt:
         row, stream, warps, stages = 16, 16, 8, 1
     elif features * width <= 128 * 2:
         row, stream, warps, stages = (128, 64, 8, 3 if features * width <= 128 else 2)

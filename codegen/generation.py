@@ -7,12 +7,13 @@ from math import prod
 
 from attn_dsl.analysis.presence import PRESENT
 from attn_dsl.codegen.binding import bind, launch_params, means_as_sums
-from attn_dsl.codegen.context import KernelContext, Storage, buffer_storage
+from attn_dsl.codegen.context import KernelContext, Storage, Tiles, buffer_storage
 from attn_dsl.codegen.cpu.emit import emit_module as emit_cpu
-from attn_dsl.codegen.defaults import default_schedule, make_tiles, padded_extent
+from attn_dsl.codegen.cpu.footprint import stack_bytes
+from attn_dsl.codegen.defaults import attempts, default_schedule, make_tiles, padded_extent
 from attn_dsl.codegen.dependence import Dependence
 from attn_dsl.codegen.kernel_text import KernelText
-from attn_dsl.codegen.machine import machine_of
+from attn_dsl.codegen.machine import Machine, machine_of
 from attn_dsl.codegen.numbers import is_float, join_dtypes
 from attn_dsl.codegen.partition import KernelPlan, contribution_streams, leaf_reads, partition
 from attn_dsl.codegen.program import Buffer, GridFactor, Kernel, Program
@@ -27,6 +28,8 @@ from attn_dsl.language.kinds import dtype_kind, kind_of
 from attn_dsl.rewrites import normal_form
 
 MAX_WHOLE_LANES = 4096
+STACK_BYTES = 1 << 20  # of the order of a second-level cache
+MAX_STACK_BYTES = 4 << 20  # half of what a thread has
 _KIND_DTYPES = {"integer": "i32", "boolean": "bool"}
 
 
@@ -158,10 +161,10 @@ class _Generation:
         row_axis = "_".join(plan.rows)
         order = (row_axis, *("_".join(g) for g in groups), *sorted(whole, key=lambda i: (i not in inner, i)))
 
-        def lowered(cubic: bool) -> tuple[Schedule, KernelContext, KernelBody]:
+        def lowered(attempt: int) -> tuple[Schedule, KernelContext, KernelBody]:
             schedule = default_schedule(
                 self.spec.schedule, self.spec.architecture, self.real if self.real == "f64" else operand,
-                self._lanes_held(plan, extents), cubic,
+                self._lanes_held(plan, extents), attempt,
             )  # fmt: skip
             context = KernelContext(
                 self.cascade, self.flow, self.roles, plan,
@@ -171,9 +174,15 @@ class _Generation:
             )  # fmt: skip
             return schedule, context, StreamKernel(context).build()
 
-        schedule, context, body = lowered(cubic=False)
-        if machine.holds_tiles and _widest(body) > 2:
-            schedule, context, body = lowered(cubic=True)
+        schedule, context, body = lowered(0)
+        for attempt in range(1, attempts(self.spec.architecture)):
+            if self._fits(body, context.tiles, plan, groups, order, machine, STACK_BYTES):
+                break
+            schedule, context, body = lowered(attempt)
+        if not machine.holds_tiles and not self._fits(
+            body, context.tiles, plan, groups, order, machine, MAX_STACK_BYTES
+        ):
+            raise self._too_large(plan, whole)
         tiles = context.tiles
         lengths = {row_axis: " * ".join(f"BLOCK_{i.upper()}" for i in plan.rows)}
         lengths |= {"_".join(g): " * ".join(f"BLOCK_{i.upper()}" for i in g) for g in groups}
@@ -193,6 +202,29 @@ class _Generation:
             schedule.num_stages or 1,
         )
         return kernel, text
+
+    def _fits(
+        self, body: KernelBody, tiles: Tiles, plan: KernelPlan, groups: tuple[tuple[str, ...], ...],
+        order: tuple[str, ...], machine: Machine, most: int,
+    ) -> bool:  # fmt: skip
+        """Whether the tiles are small enough for the machine, as far as that shows before they are compiled."""
+        if machine.holds_tiles:
+            return _widest(body) <= 2
+        blocks = {**dict(tiles.rows), **tiles.streams, **tiles.whole}
+        members = {"_".join(g): g for g in (plan.rows, *groups)}
+        lanes = {axis: prod(blocks[i] for i in members.get(axis, (axis,))) for axis in order}
+        return stack_bytes(body, lanes) <= most
+
+    def _too_large(self, plan: KernelPlan, whole: dict[str, int]) -> NotLoweredError:
+        lead = self.flow.by_target[(*plan.targets, *plan.stores)[0]][0]
+        sizes = ", ".join(f"{index} = {size}" for index, size in whole.items())
+        return NotLoweredError(
+            Diagnostic(
+                f"the smallest tiles of this kernel, which hold {sizes} whole, do not fit in a thread's stack",
+                lead.span,
+                "make the features smaller, or sum over one of them at a time",
+            )
+        )
 
     def _stream_groups(self, plan: KernelPlan) -> tuple[tuple[str, ...], ...]:
         names = [d for i in self.cascade.inputs for d in i.dims] + [i.name for i in self.cascade.indices]

@@ -15,7 +15,7 @@ from attn_dsl.analysis.folding import NEW, OLD
 from attn_dsl.analysis.interval import interval_test
 from attn_dsl.analysis.iteration import IterationPlan, Term, plan_iteration
 from attn_dsl.analysis.passes import Fold, PassAnalysis, analyse_passes
-from attn_dsl.analysis.presence import FALSE, PRESENT, disjunction
+from attn_dsl.analysis.presence import FALSE, PRESENT, conjuncts, disjunction
 from attn_dsl.codegen.context import TRUE, KernelContext, Scope, accumulator_dtype
 from attn_dsl.codegen.contraction import IDENTITY, ContractionLowering
 from attn_dsl.codegen.lowering import ExpressionLowering
@@ -452,19 +452,16 @@ class StreamKernel:
     ) -> Node:
         assert part.reduce is not None
         guard = self._guard(part) if guards is None or axis == () else guards.get(id(part), TRUE)
-        conditions = [] if guard == TRUE else [self.expressions.lower(guard, scope)]
+        conditions = [self.expressions.lower(c, scope) for c in conjuncts(guard)]
         if axis and guards:
             conditions += [b for s in scope.stream for b in self.expressions.lane_bounds(s, scope)]
-        node = self.expressions.all_of(conditions)
-        if node is not None and len(node.axes) > 1:
-            named(node, "counts")
         inner = tuple(i for i in part.over if i in self.context.tiles.whole)
         axes = self.builder.ordered((*axis, *inner))
         lanes = 1
         for index in scope.stream if axis else ():
             lanes *= self.context.tiles.streams[index]
         accumulator = base if part.reduce is Reduction.SUM else None
-        value = self.contraction.reduce(part.reduce, part.body, node, axes, scope, accumulator, lanes)
+        value = self.contraction.reduce(part.reduce, part.body, conditions, axes, scope, accumulator, lanes)
         return (
             value
             if self._accumulated(value, base, part)

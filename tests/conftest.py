@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +27,11 @@ def golden(request: pytest.FixtureRequest) -> Callable[[Path, str], None]:
         if request.config.getoption("--renew-golden"):
             path.write_text(text, encoding="utf-8")
         assert path.exists(), f"{path} is missing: pytest --renew-golden writes it"
-        assert text == path.read_text(encoding="utf-8")
+        expected = path.read_text(encoding="utf-8")
+        if text != expected:  # pytest's own comparison takes minutes for long texts
+            lines = difflib.unified_diff(
+                expected.splitlines(), text.splitlines(), str(path), "now", lineterm=""
+            )
+            pytest.fail("\n".join(list(lines)[:80]), pytrace=False)
 
     return compare

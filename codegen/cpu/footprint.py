@@ -1,0 +1,40 @@
+"""How much memory the tiles of a kernel take at once: they lie on the stack of a thread, and should stay in its
+second-level cache."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+
+from attn_dsl.codegen.cpu.items import Begin, Compute, Items, Product, Reduce
+from attn_dsl.codegen.cpu.nests import Arrangement
+from attn_dsl.codegen.tiles import Block, KernelBody, Loop, Node
+
+_WIDTH = {"f64": 8, "i64": 8}
+
+
+def stack_bytes(body: KernelBody, lanes: Mapping[str, int]) -> int:
+    """Bytes of the arrays that are alive at once. ``lanes``: of every axis, in canonical order."""
+    arrangement = Arrangement(Items(body), tuple(lanes))
+
+    def size(axes: tuple[str, ...], dtype: str) -> int:
+        return prod(lanes[a] for a in axes) * _WIDTH.get(dtype, 4) if axes else 0
+
+    def of_block(block: Block) -> int:
+        items = (item for nest in arrangement.nests[id(block)] for item in nest.items)
+        nodes = [i.node for i in items if isinstance(i, (Begin, Compute, Product, Reduce))]
+        return sum(size(n.axes, n.dtype) for n in _once(nodes) if _has_array(n, arrangement))
+
+    straight = sum(of_block(i) for i in body.items if isinstance(i, Block))
+    loops = (of_block(i.prepare) + of_block(i.body) for i in body.items if isinstance(i, Loop))
+    return sum(size(s.axes, s.dtype) for s in body.states) + straight + max(loops, default=0)
+
+
+def _once(nodes: list[Node]) -> list[Node]:
+    return list({id(n): n for n in nodes}.values())
+
+
+def _has_array(node: Node, arrangement: Arrangement) -> bool:
+    if id(node) in arrangement.in_state:
+        return False
+    return id(node) in arrangement.stored or node.operation in ("reduce", "dot")
