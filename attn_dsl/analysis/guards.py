@@ -15,10 +15,12 @@ from attn_dsl.ir.walk import index_names, transform
 
 
 class Guards:
-    """The guards of one cascade."""
+    """The guards of one cascade. ``merging``: presences that are the same go by one name; else only where that is a
+    saved one, since others may be at hand in different kernels."""
 
-    def __init__(self, cascade: Cascade) -> None:
+    def __init__(self, cascade: Cascade, *, merging: bool = False) -> None:
         self._cascade = cascade
+        self._merging = merging
         self._found: dict[Einsum, Expr] = {}
         self._first: dict[str, str] = {}
 
@@ -42,7 +44,7 @@ class Guards:
                 return node
             tensor = node.tensor.removeprefix(PRESENT)
             first = self.first_alike(tensor)
-            if first == tensor:
+            if first == tensor or not (self._merging or PRESENT + first in self._cascade.saved):
                 return node
             slots = dict(zip(self._dims(tensor), node.indices, strict=True))
             return Read(PRESENT + first, tuple(slots[d] for d in self._dims(first)), node.span)

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from attn_dsl.analysis.guards import Guards
 from attn_dsl.analysis.presence import PRESENT, TRUE, presence, total_body
 from attn_dsl.codegen.binding import means_as_sums
 from attn_dsl.codegen.dependence import Dependence
@@ -125,7 +126,7 @@ class _Reverse:
         """The results of the forward pass of which the backward pass asks whether they exist, and the indices that
         this varies with."""
         flow = Dependence(cascade)
-        guards, results = flow.guards, {*self._roles.streamed}
+        guards, results = Guards(cascade, merging=True), {*self._roles.streamed}
         pending = [o.name for o in cascade.outputs]
         seen: set[str] = set(cascade.saved)
         found: dict[str, None] = {}

@@ -41,6 +41,18 @@ P[b,i,j] = softmax[j](X[b,i,j])
 O[b,i,e] mean= P[b,i,j] * V[b,j,e]
 output O[b, i, e]
 """,
+    # The total of a mean and its count exist alike, but need not lie in one kernel.
+    "mean whose count comes first": HEAD
+    + "input rate[b, n]\n"
+    + SCORES
+    + """G[b,i] += -softplus(rate[b,n])  where n <= i
+X[b,i,j] = S[b,i,j] + G[b,i] - default(G[b,j], 0)  where (i % 3 != j % 4) or (i < 5 and j // 6 < i // 6)
+Z[b,i,j] = S[b,i,j]  where S[b,i,j] > 0
+B[b,i,j] = softmax[j](X[b,i,j])
+C[b,i,j] = softmax[j](Z[b,i,j])
+O[b,i,e] mean= (B[b,i,j] - 0.3 * C[b,i,j]) * V[b,j,e]
+output O[b, i, e]
+""",
     # The scale of the scores is 0: what is corrected from nothing met so far must not be 0 * inf.
     "scale of zero": HEAD
     + "input heat[b, i]\n"
@@ -71,6 +83,8 @@ def agree(text: str, target: str, *arguments: torch.Tensor) -> None:
 def test_finds(name: str, target: str) -> None:
     torch.manual_seed(3)
     arguments = [torch.randn(2, 9, 4), torch.randn(2, 21, 4), torch.randn(2, 21, 3)]
+    if "rate" in FINDS[name]:
+        arguments.append(torch.randn(2, 21))
     if "heat" in FINDS[name]:
         arguments.append(torch.randn(2, 9))
     if "i32" in FINDS[name]:
