@@ -26,20 +26,22 @@ def padded_extent(size: int, alone: bool, machine: Machine) -> int:
 
 def attempts(architecture: str) -> int:
     """How many schedules there are to try, each with smaller tiles than the one before."""
-    return len(_CPU_TILES) if architecture == "cpu" else 2
+    return len(_CPU_TILES) if architecture == "cpu" else 3
 
 
 def default_schedule(
     schedule: Schedule, architecture: str, dtype: str, features: int, attempt: int = 0
 ) -> Schedule:
     """Fill in what the user left open. ``features``: lanes of all accumulators, or of the widest operand.
-    ``attempt``: beyond 0 where the tiles of the one before were too large; on a GPU, where a score has no matrix
-    product, so that a tile of rows x stream x features is held at once."""
+    ``attempt``: beyond 0 where the tiles of the one before were too large; on a GPU, where a product is no matrix
+    product, so that a tile of rows x stream x features is held at once (1), and where none is (2)."""
     width = _WIDTH.get(dtype, 2)
     if architecture == "cpu":
         (row, stream), warps, stages = _CPU_TILES[attempt], 1, 1
     elif architecture == "interpreter":
         row, stream, warps, stages = 16, 16, 4, 1
+    elif attempt == 2:
+        row, stream, warps, stages = 16, 4, 8, 1
     elif attempt:
         row, stream, warps, stages = 16, 16, 8, 1
     elif features * width <= 128 * 2:
@@ -77,17 +79,20 @@ def _stream_lanes(
 
 def make_tiles(
     rows: tuple[str, ...], streams: tuple[tuple[str, ...], ...], whole: Mapping[str, int],
-    inner: frozenset[str], positional: frozenset[str], schedule: Schedule, machine: Machine,
+    inner: frozenset[str], positional: frozenset[str], schedule: Schedule, machine: Machine, least: int = 16,
 ) -> Tiles:  # fmt: skip
     """Lanes for every index. ``inner``: whole indices that stand beside a stream in one operand's rows (the
     tokens of a block): they share the stream's lanes. ``positional``: indices whose value matters, as that of a
-    position does and that of a head does not: of a stream of several indices they have the lanes."""
+    position does and that of a head does not: of a stream of several indices they have the lanes. ``least``: of a
+    stream; a matrix product takes 16."""
     beside = 1
     for index in inner:
         beside *= next_power_of_two(whole[index])
     lanes = max((schedule.stream_tile or 16) // beside, 1)
     tiles = {
-        i: n for group in streams for i, n in _stream_lanes(group, positional, max(lanes, 1 if inner else 16))
+        i: n
+        for group in streams
+        for i, n in _stream_lanes(group, positional, max(lanes, 1 if inner else least))
     }
     extents = {i: padded_extent(n, i not in inner, machine) for i, n in whole.items()}
     return Tiles(share_lanes(rows, schedule.row_tile or 16), tiles, extents)

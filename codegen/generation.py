@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from math import prod
 
@@ -20,7 +21,7 @@ from attn_dsl.codegen.program import Buffer, GridFactor, Kernel, Program
 from attn_dsl.codegen.schedule import Schedule
 from attn_dsl.codegen.specialisation import Specialisation
 from attn_dsl.codegen.stream import StreamKernel
-from attn_dsl.codegen.tiles import KernelBody, Loop, TileBuilder, nodes_of
+from attn_dsl.codegen.tiles import KernelBody, Loop, Node, TileBuilder, nodes_of
 from attn_dsl.codegen.triton.emit import emit_module
 from attn_dsl.errors import Diagnostic, NotLoweredError
 from attn_dsl.ir.cascade import Cascade, Einsum, Output, Reduction
@@ -168,7 +169,7 @@ class _Generation:
             )  # fmt: skip
             context = KernelContext(
                 self.cascade, self.flow, self.roles, plan,
-                make_tiles(plan.rows, groups, whole, inner, self.flow.positional, schedule, machine), storage, self.params, self.sizes,
+                make_tiles(plan.rows, groups, whole, inner, self.flow.positional, schedule, machine, 1 if attempt > 1 else 16), storage, self.params, self.sizes,
                 self.real, self.result if is_float(self.result) else "f32", TileBuilder(order),
                 {t: _KIND_DTYPES.get(k, self.real) for t, k in self.kinds.items()}, machine,
             )  # fmt: skip
@@ -176,7 +177,7 @@ class _Generation:
 
         schedule, context, body = lowered(0)
         for attempt in range(1, attempts(self.spec.architecture)):
-            if self._fits(body, context.tiles, plan, groups, order, machine, STACK_BYTES):
+            if self._fits(body, context.tiles, plan, groups, order, machine, STACK_BYTES, attempt - 1):
                 break
             schedule, context, body = lowered(attempt)
         if not machine.holds_tiles and not self._fits(
@@ -205,11 +206,12 @@ class _Generation:
 
     def _fits(
         self, body: KernelBody, tiles: Tiles, plan: KernelPlan, groups: tuple[tuple[str, ...], ...],
-        order: tuple[str, ...], machine: Machine, most: int,
+        order: tuple[str, ...], machine: Machine, most: int, attempt: int = 0,
     ) -> bool:  # fmt: skip
         """Whether the tiles are small enough for the machine, as far as that shows before they are compiled."""
         if machine.holds_tiles:
-            return _widest(body) <= 2
+            wide = _widest(body) > 2
+            return not wide or (attempt > 0 and _has_products(body))
         blocks = {**dict(tiles.rows), **tiles.streams, **tiles.whole}
         members = {"_".join(g): g for g in (plan.rows, *groups)}
         lanes = {axis: prod(blocks[i] for i in members.get(axis, (axis,))) for axis in order}
@@ -261,9 +263,17 @@ def _flag(tensor: str, dims: tuple[str, ...], *, is_output: bool) -> Buffer:
     return Buffer(PRESENT + tensor, tuple((d,) for d in dims), "i8", is_output)
 
 
+def _nodes(body: KernelBody) -> Iterator[Node]:
+    for item in body.items:
+        for block in (item.prepare, item.body) if isinstance(item, Loop) else (item,):
+            yield from nodes_of(block)
+
+
+def _has_products(body: KernelBody) -> bool:
+    """Whether any value is a matrix product."""
+    return any(node.operation == "dot" for node in _nodes(body))
+
+
 def _widest(body: KernelBody) -> int:
     """The most axes of any value: a product that no matrix instruction takes spans rows, stream and features."""
-    blocks = [
-        b for item in body.items for b in ((item.prepare, item.body) if isinstance(item, Loop) else (item,))
-    ]
-    return max((len(node.axes) for block in blocks for node in nodes_of(block)), default=0)
+    return max((len(node.axes) for node in _nodes(body)), default=0)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import fields, replace
+from math import prod
 from pathlib import Path
 
 from attn_dsl.codegen import generate
@@ -37,9 +38,12 @@ def fitted(cascade: Cascade, specialisation: Specialisation) -> Program:
     What the user's schedule fixes stays. Raises what ``generate`` and ``lower`` raise.
     """
     best: Program | None = None
-    least = 0
+    least = first = 0
     for schedule in dict.fromkeys(_over(specialisation.schedule, step) for step in LADDER):
         program = generate(cascade, replace(specialisation, schedule=schedule))
+        first = first or _lanes(program)
+        if _lanes(program) > first:  # tiles that were too large at first are not made larger
+            continue
         spilled = _spilled_bytes(program, specialisation.architecture)
         if best is None or spilled < least:
             best, least = program, spilled
@@ -53,6 +57,11 @@ def _over(given: Schedule, step: Schedule) -> Schedule:
     """The given schedule, its open fields as in the step."""
     values = {f.name: getattr(given, f.name) for f in fields(Schedule)}
     return replace(step, **{name: value for name, value in values.items() if value is not None})
+
+
+def _lanes(program: Program) -> int:
+    """The lanes of the largest tile, all axes taken together."""
+    return max(prod(n for _, n in kernel.constants) for kernel in program.kernels)
 
 
 def _spilled_bytes(program: Program, architecture: str) -> int:
