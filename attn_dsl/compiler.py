@@ -9,7 +9,9 @@
     5. generate     cascade, specialisation -> program
                                                attn_dsl.codegen     roles of the indices, kernels, tiles;
                                                                     Triton or C++ source (attn_dsl/templates)
-    6. run          program, tensors -> tensors  attn_dsl.runtime     arguments, cache, compiler, launch
+    6. differentiate  cascade -> cascade       attn_dsl.differentiation   the backward pass, which goes through
+                                                                    stages 3 to 5 like any cascade
+    7. run          program, tensors -> tensors  attn_dsl.runtime     arguments, cache, compiler, launch
 
 The intermediate representation that all of them share is ``attn_dsl.ir``. Stages 3 and 4 are called by stage 5;
 stage 2 shares nothing with them, so that it can judge what they produce (``attn_dsl.testing``). Everything a

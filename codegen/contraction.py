@@ -269,7 +269,7 @@ class ContractionLowering:
                 guard, self.expressions.real(a), self.builder.const(0.0, self.context.real)
             )
             if any(axis in scope.stream or axis == "_".join(scope.stream) for axis in axes):
-                b = self._finite_where_used(guard, b, axes)
+                b = self._finite_where_used(guard, b, axes, scope)
         a, b = (self._inside(operand, axes, Reduction.SUM, scope) for operand in (a, b))
         return self._dot(a, b, axes, dtype, outer, accumulator)
 
@@ -283,10 +283,12 @@ class ContractionLowering:
     def _is_weight(self, node: Node, axes: tuple[str, ...]) -> bool:
         return set(node.axes) <= set(axes) and all(a in self.context.tiles.whole for a in node.axes)
 
-    def _finite_where_used(self, guard: Node, operand: Node, axes: tuple[str, ...]) -> Node:
+    def _finite_where_used(self, guard: Node, operand: Node, axes: tuple[str, ...], scope: Scope) -> Node:
         """A key that no row of the tile sees must not reach it, whatever it holds: 0 * nan is nan."""
-        seen = guard
-        for axis in [a for a in guard.axes if a not in axes]:
+        rows = [b for r in self.context.plan.rows for b in self.expressions.lane_bounds(r, scope)]
+        seen = self.expressions.all_of([guard, *rows])
+        assert seen is not None
+        for axis in [a for a in seen.axes if a not in axes]:
             seen = self.reduce_tile("or", seen, (axis,))
         zero = self.builder.const(0.0, operand.dtype if is_float(operand.dtype) else self.context.real)
         return self.expressions.where(seen, operand, zero) if seen.axes else operand
