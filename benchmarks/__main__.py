@@ -6,6 +6,7 @@ import json
 import platform
 import sys
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ LONG = (65536, 262144)  # for what is linear in the length, and only ours
     "--suite",
     "suites",
     multiple=True,
-    type=click.Choice(["speed", "long", "preparation"]),
+    type=click.Choice(["speed", "backward", "long", "preparation"]),
     help="Default: all.",
 )
 @click.option("--case", "names", multiple=True, help="Only these cases.")
@@ -58,9 +59,11 @@ def main(
         ]
         data["machine"] = machine(device)
         data["ceilings"] = ceilings(device)
-        chosen = suites or ("speed", "long", "preparation")
+        chosen = suites or ("speed", "backward", "long", "preparation")
         if "speed" in chosen:
             speed(wanted, lengths or LENGTHS, features or (64, 128), kind, device, data, file)
+        if "backward" in chosen:
+            backward(wanted, lengths or (512, 1024, 4096), features or (64, 128), kind, device, data, file)
         if "long" in chosen:
             long_windows(wanted, lengths or (4096, *LONG), kind, device, data)
         if "preparation" in chosen:
@@ -125,6 +128,58 @@ def cell(case: Case, length: int, features: int, dtype: torch.dtype, device: str
         file=sys.stderr,
         flush=True,
     )
+    return {"flops": flops, "timings": {n: t.to_dict() for n, t in timings.items()}, "left out": wrong}
+
+
+def backward(
+    cases: list[Case], lengths: tuple[int, ...], features: tuple[int, ...], dtype: torch.dtype, device: str,
+    data: dict[str, Any], file: Path,
+) -> None:  # fmt: skip
+    """The backward pass of every case that has one."""
+    cells: dict[str, Any] = data.setdefault("backward", {})
+    for case in cases:
+        for length in [n for n in case.only or lengths if n in lengths]:
+            for size in (f for f in features if f in case.features):
+                cells[f"{case.name}|{length}|{size}"] = backward_cell(case, length, size, dtype, device)
+                file.write_text(json.dumps(data, indent=1) + "\n")
+
+
+def backward_cell(case: Case, length: int, features: int, dtype: torch.dtype, device: str) -> dict[str, Any]:
+    """One case at one length: the gradients of its floating inputs, from the same adjoint; the forward pass is not
+    timed."""
+    arguments = {n: t.to(device) for n, t in case.arguments(length, features, dtype).items()}
+    leaves = [t.requires_grad_() for t in arguments.values() if t.is_floating_point()]
+    calls: dict[str, Any] = {}
+    wrong: dict[str, str] = {}
+    expected: list[torch.Tensor] | None = None
+    for name, call in implementations(case, arguments, length, features).items():
+        try:
+            output = call()
+            output = output.to(dtype)
+            adjoint = torch.randn(output.shape, generator=torch.Generator().manual_seed(1)).to(output)
+            calls[name] = partial(
+                torch.autograd.grad, output, leaves, adjoint, retain_graph=True, allow_unused=True
+            )
+            found = [torch.zeros(()) if g is None else g.float() for g in calls[name]()]
+        except Exception as error:  # noqa: BLE001  (whatever a peer raises is its answer)
+            wrong[name] = f"{type(error).__name__}: {str(error).splitlines()[0][:120]}"
+            calls.pop(name, None)
+            continue
+        expected = expected or found
+        worst = max(
+            float((a - b).abs().max() / (1 + b.abs().max())) for a, b in zip(found, expected, strict=True)
+        )
+        if not worst <= (1e-3 if dtype == torch.float32 else 5e-2):
+            wrong[name] = f"differs by {worst:.1e}"
+            del calls[name]
+    timings = interleaved(calls, device)
+    line = ", ".join(f"{n} {t.median * 1e3:.2f} ms" for n, t in timings.items())
+    print(
+        f"backward of {case.name}, {length} tokens, {features} features: {line} {wrong or ''}",
+        file=sys.stderr,
+        flush=True,
+    )
+    flops = 2.5 * case.flops(length, features)
     return {"flops": flops, "timings": {n: t.to_dict() for n, t in timings.items()}, "left out": wrong}
 
 

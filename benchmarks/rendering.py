@@ -14,7 +14,11 @@ PEERS = ("flex", "sdpa", "sdpa, explicit mask", "eager dense")
 COLOURS = {
     "attn_dsl": "#0072B2", "flex": "#D55E00", "sdpa": "#009E73", "sdpa, explicit mask": "#CC79A7", "eager dense": "#999999",
 }  # fmt: skip
-LABELS = {"flex": "FlexAttention (compiled)", "sdpa": "SDPA (fused)"}
+LABELS = {
+    "flex": "FlexAttention (compiled)",
+    "sdpa": "SDPA (fused)",
+    "sdpa, explicit mask": "SDPA (mask tensor)",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,7 @@ def markdown(data: Data) -> Iterator[str]:
     yield "|" + "---|" * (7 + len(PEERS))
     for cell in cells(data):
         yield _row(cell, ceiling)
+    yield from _backward(data)
     yield from _long(data)
     yield from _preparation(data)
 
@@ -102,6 +107,23 @@ def _row(cell: Cell, ceiling: float) -> str:
     columns = [cell.case, str(cell.length), str(cell.features), shown("attn_dsl"), f"{rate / 1e9:.0f}",
                f"{rate / ceiling * 100:.0f} %", *map(shown, PEERS), f"{speedup:.2f}" if speedup else "–"]  # fmt: skip
     return "| " + " | ".join(columns) + " |"
+
+
+def _backward(data: Data) -> Iterator[str]:
+    found = list(cells(data, "backward"))
+    if not found:
+        return
+    yield "\n## Backward\n"
+    yield "The backward pass alone, gradients of every floating input. FlexAttention has none on a CPU.\n"
+    best = [(c, min(others)) for c in found if (others := [c.seconds[p] for p in PEERS if p in c.seconds])]
+    ratios = [peer / c.seconds["attn_dsl"] for c, peer in best]
+    yield f"- against the fastest peer of each cell: {geometric_mean(ratios):.2f}× in the geometric mean of {len(ratios)} cells\n"
+    peers = PEERS[1:]
+    yield "| case | tokens | features | attn_dsl ms | " + " | ".join(f"{p} ms" for p in peers) + " |"
+    yield "|" + "---|" * (4 + len(peers))
+    for cell in found:
+        shown = [f"{cell.seconds[n] * 1e3:.2f}" if n in cell.seconds else "–" for n in ("attn_dsl", *peers)]
+        yield f"| {cell.case} | {cell.length} | {cell.features} | " + " | ".join(shown) + " |"
 
 
 def _long(data: Data) -> Iterator[str]:
@@ -153,6 +175,8 @@ def speedup_plot(data: Data, file: Path) -> None:
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
     axes.set_xscale("log")
+    axes.set_xticks([1, 2, 5, 10], ["1×", "2×", "5×", "10×"])
+    axes.minorticks_off()
     axes.set_xlabel("times faster than the peer (geometric mean over lengths and feature sizes)")
     handles = [plt.Rectangle((0, 0), 1, 1, color=COLOURS[p]) for p in peers]
     axes.legend(handles, [LABELS.get(p, p) for p in peers], fontsize=8)

@@ -500,11 +500,15 @@ class StreamKernel:
         inner.running |= {OLD + t: old[t] for t in fold.on} | {NEW + t: new[t] for t in fold.on}
         node = self.expressions.lower(fold.correction, inner)
         named(node, f"scale_{'_'.join(fold.on)}")
-        # Nothing met so far: nothing to correct, and exp(0 * (-inf - m)) would be nan.
+        # Nothing met so far: nothing to correct, and exp(0 * (-inf - m)) would be nan. So would exp(inf - inf) be,
+        # once a maximum is infinite: what does not change corrects nothing.
         neutral = self.builder.const(1.0 if fold.kind == "ratio" else 0.0, self.context.real)
         for on in fold.on:
             identity = self.contraction.identity(self.reduces[on], old[on].dtype)
-            node = self.expressions.where(self.expressions.operate("eq", old[on], identity), neutral, node)
+            none = self.expressions.operate("eq", old[on], identity)
+            same = self.expressions.operate("eq", old[on], new[on])
+            still = none if len(fold.on) > 1 else self.expressions.operate("or", none, same)
+            node = self.expressions.where(still, neutral, node)
         return node
 
     def _settle(self, targets: list[str], passes: PassAnalysis) -> None:

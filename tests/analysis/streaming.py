@@ -20,7 +20,7 @@ COMPUTE: Mapping[str, Callable[..., float]] = {
     "add": lambda a, b: a + b,
     "sub": lambda a, b: a - b,
     "mul": lambda a, b: a * b,
-    "div": lambda a, b: a / b if b else math.nan,
+    "div": lambda a, b: a / b if b else a * math.inf,  # b is an integer or no zero: +0
     "neg": lambda a: -a,
     "exp": lambda a: math.exp(min(a, 500)),
     "exp2": lambda a: 2 ** min(a, 500 / math.log(2)),
@@ -119,6 +119,8 @@ class Row:
             key = (result, tuple(place[d] for d in dims))
             states[f"old:{result}"] = before[key]  # there is a sum only where what it follows exists
             states[f"new:{result}"] = self.state[key]
+        if all(states[f"old:{r}"] == states[f"new:{r}"] for r in fold.on):
+            return  # exp(inf - inf) would be nan
         change = self.value(fold.correction, place, states)
         assert change is not None
         self.state[slot] = self.state[slot] * change if fold.kind == "ratio" else self.state[slot] + change

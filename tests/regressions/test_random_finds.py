@@ -110,3 +110,18 @@ output O[i, e]
 def test_a_term_that_no_row_needs_does_not_empty_the_box(target: str) -> None:
     torch.manual_seed(3)
     agree(PLANE, target, torch.randn(2, 2, 15, 4), torch.randn(2, 2, 9, 4), torch.randn(2, 2, 9, 1))
+
+
+@pytest.mark.parametrize("target", ["cpu", "interpreter"])
+def test_a_maximum_that_is_infinite_does_not_change_any_more(target: str) -> None:
+    """exp(inf - inf) is nan, but what does not change corrects nothing: the sum was exp(x - inf) = 0 all along."""
+    text = """attention find
+input A[i, j]
+X[i,j] = A[i,j] / (i - j)
+m[i] max= X[i,j]
+w[i,j] = exp(X[i,j] - detach(m[i]))  where j < i
+l[i] += w[i,j]
+output l[i]
+"""
+    torch.manual_seed(0)
+    agree(text, target, torch.rand(9, 70) + 0.1)

@@ -57,7 +57,6 @@ CALLS: dict[str, Call] = {
         V=torch.zeros(2, 2, 6, 3, device="meta"), start=torch.zeros(2, dtype=torch.int32, device="meta"),
     ),
     "sparse": call(K=torch.zeros(2, 2, 6, 8).to_sparse()),
-    "gradient_wanted": call(Q=torch.zeros(2, 4, 5, 8, requires_grad=True)),
     "too_many": lambda: attn_dsl.compile(GROUPED, window=4)(*[torch.zeros(1)] * 6),
     "twice": lambda: attn_dsl.compile(GROUPED, window=4)(torch.zeros(1), Q=torch.zeros(1)),
     "param_without_default": compiled(GROUPED),
