@@ -311,8 +311,6 @@ class ContractionLowering:
 
     def _operand_dtype(self, left: list[tuple[Factor, Node]], right: list[tuple[Factor, Node]]) -> str:
         """Products are taken in the dtype of the inputs that are factors themselves, else of the result."""
-        if self.context.machine.widens:
-            return self.context.real
         read = [n.dtype for _, n in (*left, *right) if n.operation == "load" and is_float(n.dtype)]
         if not read:
             return self.context.operand_dtype
@@ -322,11 +320,14 @@ class ContractionLowering:
         self, a: Node, b: Node, axes: tuple[str, ...], dtype: str, outer: list[tuple[Factor, Node]],
         accumulator: Node | None,
     ) -> Node:  # fmt: skip
-        a, b = self.expressions.cast(a, dtype), self.expressions.cast(b, dtype)
+        held = self.context.real if self.context.machine.widens else dtype
+        a, b = self.expressions.cast(a, held), self.expressions.cast(b, held)
         kept = self.builder.ordered(tuple(x for x in (*a.axes, *b.axes) if x not in axes))
         fused = accumulator is not None and not outer and set(accumulator.axes) == set(kept)
         operands = (a, b, accumulator) if fused and accumulator is not None else (a, b)
-        node = self.builder.node("dot", *operands, axes=kept, dtype=self.context.real, attributes=(axes,))
+        node = self.builder.node(
+            "dot", *operands, axes=kept, dtype=self.context.real, attributes=(axes, dtype)
+        )
         if outer:
             node = self._product([(Factor(Const(1.0)), node), *outer])
         if accumulator is not None and not fused:

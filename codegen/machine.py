@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """``pads``: lanes of every axis are a power of two, of a matrix product at least 16. ``widens``: products of
-    f16 and bf16 are taken in f32, to which their values are exact. ``double_products``: f64 has matrix
+    """``pads``: lanes of every axis are a power of two, of a matrix product at least 16. ``widens``: operands
+    of f16 and bf16 are held in f32, to which their values are exact. ``double_products``: f64 has matrix
     products. ``holds_tiles``: every value of a tile is in registers at once, so one of three axes must be small."""
 
     pads: bool

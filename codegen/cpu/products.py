@@ -41,7 +41,7 @@ def product_call(node: Node, names: Names, arrangement: Arrangement, lanes: Lane
     """The lines that add a product to its array, or set the array to it."""
     a, b = (_array(o, names, arrangement, lanes) for o in node.operands[:2])
     out = _array(node, names, arrangement, lanes)
-    (reduced,) = node.attributes
+    reduced, operand = node.attributes
     row = next(iter(lanes.text))
     contracted = max((x for x in b.axes if x in reduced), key=lanes.count.__getitem__)
     kept = [x for x in b.axes if x not in reduced]
@@ -51,9 +51,11 @@ def product_call(node: Node, names: Names, arrangement: Arrangement, lanes: Lane
     )
     adds = "true" if len(node.operands) > 2 or len(reduced) > 1 else "false"
     columns = 1 if column is None else lanes.count[column]
-    kind = VALUES[node.dtype]
+    shape = f"{lanes.count[row]}, {columns}, {adds}"
+    of_bf16 = operand == "bf16" and node.dtype == "f32"
+    function = f"multiply_bf16<{shape}>" if of_bf16 else f"multiply<{shape}, {VALUES[node.dtype]}>"
     call = (
-        f"attn::multiply<{lanes.count[row]}, {columns}, {adds}, {kind}>("
+        f"attn::{function}("
         f"{a.start(looped)}, {a.stride(contracted)}, {b.start(looped)}, {b.stride(column)}, "
         f"{b.stride(contracted)}, {lanes.count[contracted]}, {out.start(looped)}, {out.stride(column)});"
     )
