@@ -115,7 +115,8 @@ def _backward(data: Data) -> Iterator[str]:
         return
     yield "\n## Backward\n"
     yield "The backward pass alone, gradients of every floating input. FlexAttention has none on a CPU.\n"
-    best = [(c, min(others)) for c in found if (others := [c.seconds[p] for p in PEERS if p in c.seconds])]
+    both = [(c, [c.seconds[p] for p in PEERS if p in c.seconds]) for c in found if "attn_dsl" in c.seconds]
+    best = [(c, min(others)) for c, others in both if others]
     ratios = [peer / c.seconds["attn_dsl"] for c, peer in best]
     yield f"- against the fastest peer of each cell: {geometric_mean(ratios):.2f}× in the geometric mean of {len(ratios)} cells\n"
     peers = PEERS[1:]
