@@ -5,16 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from attn_dsl.codegen.program import Program
+    from attn_dsl.codegen.schedule import Schedule
     from attn_dsl.codegen.specialisation import Specialisation
     from attn_dsl.ir.cascade import Cascade
 
 
-def generate(cascade: Cascade, specialisation: Specialisation) -> Program:
-    """The program for one specialisation. NotLoweredError names what has no kernel yet."""
+def generate(
+    cascade: Cascade, specialisation: Specialisation, schedules: Sequence[Schedule] | None = None
+) -> Program:
+    """The program for one specialisation; ``schedules``: one for each kernel, else all have the specialisation's.
+    NotLoweredError names what has no kernel yet."""
     from attn_dsl.codegen.generation import generate as run
 
-    return run(cascade, specialisation)
+    return run(cascade, specialisation, schedules)
 
 
 def whole_indices(cascade: Cascade) -> tuple[str, ...]:

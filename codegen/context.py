@@ -10,7 +10,7 @@ from attn_dsl.codegen.dependence import Dependence
 from attn_dsl.codegen.machine import Machine
 from attn_dsl.codegen.numbers import is_float
 from attn_dsl.codegen.partition import KernelPlan
-from attn_dsl.codegen.program import Argument, ArgumentSource, Buffer
+from attn_dsl.codegen.program import DIGITS, PARTS, Argument, ArgumentSource, Buffer
 from attn_dsl.codegen.roles import Roles
 from attn_dsl.codegen.tiles import Block, Node, State, TileBuilder
 from attn_dsl.ir.cascade import Cascade, Einsum
@@ -125,6 +125,18 @@ def buffer_storage(buffer: Buffer, whole: frozenset[str]) -> Storage:
     return Storage(buffer.axes, buffer.dtype, bool(set(innermost) & whole), 1)
 
 
+def collecting_storage(buffer: Buffer) -> Storage:
+    """What is sent to computed places is held beside its parts, or in its digits."""
+    match buffer.collects:
+        case "parts":
+            held = "f64" if is_float(buffer.dtype) else "i64"
+            return Storage(((PARTS,), *buffer.axes), held, False, 1)
+        case "digits":
+            return Storage((*buffer.axes, (DIGITS,)), "i64", False, 1)
+        case _:
+            return Storage(buffer.axes, "i64", False, 1)
+
+
 def accumulator_dtype(real: str, dtype: str) -> str:
     """States accumulate reals in f32 (f64 for f64), integers in their own."""
     return real if is_float(dtype) else dtype
@@ -132,4 +144,5 @@ def accumulator_dtype(real: str, dtype: str) -> str:
 
 __all__ = [
     "TRUE", "KernelContext", "Scope", "State", "Storage", "Tiles", "accumulator_dtype", "buffer_storage",
+    "collecting_storage",
 ]  # fmt: skip

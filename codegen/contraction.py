@@ -311,7 +311,9 @@ class ContractionLowering:
 
     def _operand_dtype(self, left: list[tuple[Factor, Node]], right: list[tuple[Factor, Node]]) -> str:
         """Products are taken in the dtype of the inputs that are factors themselves, else of the result."""
-        read = [n.dtype for _, n in (*left, *right) if n.operation == "load" and is_float(n.dtype)]
+        inputs = {f"{i.name}_ptr" for i in self.context.cascade.inputs}
+        nodes = (n for _, n in (*left, *right) if n.operation == "load" and is_float(n.dtype))
+        read = [n.dtype for n in nodes if n.attributes[0] in inputs]
         if not read:
             return self.context.operand_dtype
         return read[0] if len(set(read)) == 1 else join_dtypes(*read)

@@ -35,7 +35,7 @@ class Dependence:
     def needed(self) -> frozenset[str]:
         """The tensors to be computed: those that outputs depend on, presence included, up to what is saved."""
         given = {*self.cascade.saved}
-        pending = [o.name for o in self.cascade.outputs]
+        pending = [*(o.name for o in self.cascade.outputs), *(s.statement for s in self.cascade.sendings)]
         needed: set[str] = set()
         while pending:
             tensor = pending.pop()
@@ -44,7 +44,7 @@ class Dependence:
             needed.add(tensor)
             for part in self.by_target[tensor]:
                 guards = [self.guards.of(part)] if isinstance(part, Einsum) else []
-                read = {t for e in (*expressions(part), *guards) for t in tensors_read(e)} - given
+                read = {t for e in (*self.evaluated(part), *guards) for t in tensors_read(e)} - given
                 pending += [t.removeprefix(PRESENT) for t in read]
         return frozenset(needed)
 
@@ -52,6 +52,11 @@ class Dependence:
     def guards(self) -> Guards:
         """Where the elements of each contribution exist."""
         return Guards(self.cascade)
+
+    def evaluated(self, statement: Statement) -> tuple[Expr, ...]:
+        """The expressions of a statement, with the places its elements are sent to."""
+        sending = self.cascade.sending(statement.target)
+        return (*expressions(statement), *(() if sending is None else sending.keys))
 
     def dims(self, tensor: str) -> tuple[str, ...]:
         """The indices of a tensor's slots, for inputs and computed tensors alike."""
@@ -63,7 +68,11 @@ class Dependence:
         """The inputs as they are read: each with the indices its slots depend on (a page table's keys are read at
         ``page[b, j // s]``: they vary with b and j)."""
         reads = [
-            n for s in self.cascade.statements for e in expressions(s) for n in walk(e) if isinstance(n, Read)
+            n
+            for s in self.cascade.statements
+            for e in self.evaluated(s)
+            for n in walk(e)
+            if isinstance(n, Read)
         ]
         found = ((r.tensor, frozenset(n for slot in r.indices for n in index_names(slot))) for r in reads)
         return tuple(dict.fromkeys(f for f in found if f[0] not in self.by_target))
@@ -76,7 +85,7 @@ class Dependence:
     @cached_property
     def _direct(self) -> dict[str, tuple[str, ...]]:
         return {
-            target: tuple(dict.fromkeys(t for s in parts for e in expressions(s) for t in tensors_read(e)))
+            target: tuple(dict.fromkeys(t for s in parts for e in self.evaluated(s) for t in tensors_read(e)))
             for target, parts in self.by_target.items()
         }
 
@@ -118,7 +127,7 @@ class Dependence:
         """Indices whose integer value is used: in a mask or a score, other than as a plain slot of a read."""
         found: set[str] = set()
         for statement in self.cascade.statements:
-            for expr in expressions(statement):
+            for expr in self.evaluated(statement):
                 found |= _positional(expr)
         return frozenset(found)
 

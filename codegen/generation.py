@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from math import prod
 
 from attn_dsl.analysis.presence import PRESENT
-from attn_dsl.codegen.binding import bind, launch_params, means_as_sums
-from attn_dsl.codegen.context import KernelContext, Storage, Tiles, buffer_storage
+from attn_dsl.codegen.binding import bind, launch_params
+from attn_dsl.codegen.context import KernelContext, Storage, Tiles, buffer_storage, collecting_storage
 from attn_dsl.codegen.cpu.emit import emit_module as emit_cpu
 from attn_dsl.codegen.cpu.footprint import stack_bytes
 from attn_dsl.codegen.defaults import attempts, default_schedule, make_tiles, padded_extent
@@ -18,6 +18,7 @@ from attn_dsl.codegen.machine import Machine, machine_of
 from attn_dsl.codegen.numbers import is_float, join_dtypes
 from attn_dsl.codegen.partition import KernelPlan, contribution_streams, leaf_reads, partition
 from attn_dsl.codegen.program import Buffer, GridFactor, Kernel, Program
+from attn_dsl.codegen.scattering import kernel_form
 from attn_dsl.codegen.schedule import Schedule
 from attn_dsl.codegen.specialisation import Specialisation
 from attn_dsl.codegen.stream import StreamKernel
@@ -26,7 +27,6 @@ from attn_dsl.codegen.triton.emit import emit_module
 from attn_dsl.errors import Diagnostic, NotLoweredError
 from attn_dsl.ir.cascade import Cascade, Einsum, Output, Reduction
 from attn_dsl.language.kinds import dtype_kind, kind_of
-from attn_dsl.rewrites import normal_form
 
 MAX_WHOLE_LANES = 4096
 STACK_BYTES = 1 << 20  # of the order of a second-level cache
@@ -34,20 +34,26 @@ MAX_STACK_BYTES = 4 << 20  # half of what a thread has
 _KIND_DTYPES = {"integer": "i32", "boolean": "bool"}
 
 
-def generate(cascade: Cascade, specialisation: Specialisation) -> Program:
-    """The program for one specialisation. NotLoweredError names what has no kernel yet."""
-    return _Generation(cascade, specialisation).run()
+def generate(
+    cascade: Cascade, specialisation: Specialisation, schedules: Sequence[Schedule] | None = None
+) -> Program:
+    """The program for one specialisation; ``schedules``: one for each kernel, else all have the specialisation's.
+    NotLoweredError names what has no kernel yet."""
+    return _Generation(cascade, specialisation, schedules).run()
 
 
 class _Generation:
     """One run of code generation; every method is a stage."""
 
-    def __init__(self, cascade: Cascade, specialisation: Specialisation) -> None:
+    def __init__(
+        self, cascade: Cascade, specialisation: Specialisation, schedules: Sequence[Schedule] | None
+    ) -> None:
         self.spec = specialisation
+        self.schedules = schedules
         self.sizes = dict(specialisation.sizes)
         at_launch = launch_params(cascade)
         self.params = {n: v for n, v in specialisation.params if n not in at_launch}
-        bound = means_as_sums(normal_form(bind(cascade, self.params, self.sizes)))
+        bound = kernel_form(bind(cascade, self.params, self.sizes))
         # What is saved is among the results, which says how it is laid out; it is not computed.
         self.saved = tuple(o for o in bound.outputs if o.name in bound.saved)
         self.cascade = replace(bound, outputs=tuple(o for o in bound.outputs if o.name not in bound.saved))
@@ -95,7 +101,13 @@ class _Generation:
     def _buffers(self) -> list[Buffer]:
         outputs = {o.name: o for o in self.cascade.outputs}
         buffers = [
-            Buffer(o.name, tuple(a.indices for a in o.axes), o.dtype or self._output_dtype(o.name), True)
+            Buffer(
+                o.name,
+                tuple(a.indices for a in o.axes),
+                o.dtype or self._output_dtype(o.name),
+                True,
+                self._collects(o.name),
+            )
             for o in outputs.values()
         ]
         shared = {t for p in self.plans for t in p.stores if self._read_later(t)}
@@ -103,11 +115,31 @@ class _Generation:
         buffers += [_flag(t, dims, is_output=True) for t, dims in kept.items()]
         for tensor in (s for p in self.plans for s in p.stores):
             axes = tuple((d,) for d in self.flow.dims(tensor))
-            if tensor not in outputs:
+            if tensor not in outputs and self.cascade.sending(tensor) is None:
                 buffers.append(Buffer(tensor, axes, self.dtype_of(tensor), False))
             if tensor in shared and tensor not in kept:
-                buffers.append(_flag(tensor, self.flow.dims(tensor), is_output=False))
+                buffers.append(_flag(tensor, self.flow.guards.varies_with(tensor), is_output=False))
         return buffers
+
+    def _collects(self, name: str) -> str:
+        """How the elements sent to a tensor are summed there."""
+        sent = next((s for s in self.cascade.sendings if s.tensor == name), None)
+        if sent is None:
+            return ""
+        if self.spec.architecture == "cpu":
+            return "parts"
+        if self.kinds[name] == "integer":
+            return "counts"
+        if self.real == "f64":
+            statement = self.flow.by_target[sent.statement][0]
+            raise NotLoweredError(
+                Diagnostic(
+                    f"the keyed sum into '{name}' is not lowered in f64 on a GPU",
+                    statement.span,
+                    "give f32 inputs, or CPU tensors",
+                )
+            )
+        return "digits"
 
     def _output_dtype(self, name: str) -> str:
         kind = self.kinds[name]
@@ -132,7 +164,10 @@ class _Generation:
         ]
         saved = [(t, dims) for t, dims in self.spec.presences if PRESENT + t in self.cascade.saved]
         given += [_flag(t, dims, is_output=False) for t, dims in saved]
-        storage = {b.name: buffer_storage(b, self.roles.whole) for b in (*buffers, *given)}
+        storage = {
+            b.name: collecting_storage(b) if b.collects else buffer_storage(b, self.roles.whole)
+            for b in (*buffers, *given)
+        }
         for declared in self.cascade.inputs:
             axes = tuple(a.indices for a in declared.axes)
             dtype = self.dtypes[declared.name]
@@ -153,6 +188,7 @@ class _Generation:
 
     def _kernel(self, plan: KernelPlan, at: int, storage: dict[str, Storage]) -> tuple[Kernel, KernelText]:
         machine = machine_of(self.spec.architecture)
+        given = self.spec.schedule if self.schedules is None else self.schedules[at]
         groups = self._stream_groups(plan)
         whole = {i: self.sizes[i] for i in sorted(self.roles.whole) if i in self.sizes}
         self._check_whole(whole, plan)
@@ -164,7 +200,7 @@ class _Generation:
 
         def lowered(attempt: int) -> tuple[Schedule, KernelContext, KernelBody]:
             schedule = default_schedule(
-                self.spec.schedule, self.spec.architecture, self.real if self.real == "f64" else operand,
+                given, self.spec.architecture, self.real if self.real == "f64" else operand,
                 self._lanes_held(plan, extents), attempt,
             )  # fmt: skip
             context = KernelContext(
@@ -192,7 +228,7 @@ class _Generation:
         blocks = {**dict(tiles.rows), **tiles.streams, **tiles.whole}
         constants = tuple((f"BLOCK_{i.upper()}", n) for i, n in blocks.items())
         name = f"{self.cascade.name}_kernel" + (f"_{at}" if len(self.plans) > 1 else "")
-        text = KernelText(name, body, lengths, tuple(context.arguments.values()), constants)
+        text = KernelText(name, body, lengths, tuple(context.arguments.values()), constants, tiles.rows)
         grid = (*(GridFactor((i,), n) for i, n in tiles.rows), *(GridFactor((p,)) for p in plan.programs))
         kernel = Kernel(
             name,

@@ -14,13 +14,15 @@ from attn_dsl.version import __version__
 
 @dataclass(frozen=True, slots=True)
 class KernelText:
-    """One kernel to print: its tile program, the lengths of its axes, its arguments and constants."""
+    """One kernel to print: its tile program, the lengths of its axes, its arguments and constants, and the tiles of its
+    rows, which are innermost in the grid."""
 
     name: str
     body: KernelBody
     lengths: dict[str, str]
     arguments: tuple[Argument, ...]
     constants: tuple[tuple[str, int], ...]
+    rows: tuple[tuple[str, int], ...]
 
 
 def header(cascade: Cascade, spec: Specialisation) -> list[str]:

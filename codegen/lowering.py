@@ -13,7 +13,7 @@ from attn_dsl.analysis.integers import is_nonnegative, is_positive
 from attn_dsl.codegen.constants import folded, is_fraction, neutral, value_of
 from attn_dsl.codegen.context import KernelContext, Scope, Storage
 from attn_dsl.codegen.numbers import is_float, join_dtypes, result_dtype
-from attn_dsl.codegen.program import Extent, ParamValue, Pointer, Stride
+from attn_dsl.codegen.program import DIGITS, PARTS, Extent, ParamValue, Pointer, Stride
 from attn_dsl.codegen.tiles import Node, named
 from attn_dsl.errors import Diagnostic, NotLoweredError
 from attn_dsl.ir.cascade import Einsum
@@ -244,6 +244,8 @@ class ExpressionLowering:
         masks: dict[Node, None] = {}
         for position, axis in enumerate(storage.axes):
             place: Node | None = None
+            if axis == (DIGITS,):
+                continue
             for dim in axis:
                 slot = slots[dim]
                 coordinate = self.lower(slot, scope)
@@ -274,6 +276,10 @@ class ExpressionLowering:
         return self.operate("mul", place, stride)
 
     def _slot_dims(self, tensor: str) -> tuple[str, ...]:
+        sent = next((s for s in self.context.cascade.sendings if s.tensor == tensor), None)
+        if sent is not None:
+            parted = self.context.storage[tensor].axes[0] == (PARTS,)
+            return (PARTS, *sent.dims) if parted else sent.dims
         return self.context.flow.dims(tensor.removeprefix("present:"))
 
     def _bounds(self, slot: Expr, dim: str, coordinate: Node, scope: Scope) -> list[Node]:

@@ -54,8 +54,14 @@ def partition(cascade: Cascade, flow: Dependence) -> tuple[Roles, tuple[KernelPl
     for target in roles.streamed:
         earliest = _earliest(flow, roles, home, target, drafts)
         home[target] = _place(flow, roles, drafts, target, earliest)
-    for output in cascade.outputs:
-        _place_output(flow, roles, drafts, home, output.name)
+    sent = {s.tensor for s in cascade.sendings}
+    for name in (
+        *(o.name for o in cascade.outputs if o.name not in sent),
+        *(s.statement for s in cascade.sendings),
+    ):
+        if name in home and cascade.sending(name) is not None:
+            continue  # sent to its places as it is computed
+        _place_output(flow, roles, drafts, home, name)
     _store_shared(flow, roles, drafts, home)
     return roles, tuple(_finish(flow, roles, drafts, i) for i in range(len(drafts)))
 
@@ -87,14 +93,6 @@ def _refuse_unsupported(cascade: Cascade) -> None:
                     "evaluate it with .reference(...), or pass the selection as a boolean input",
                 )
             )
-        if statement.is_keyed:
-            raise NotLoweredError(
-                Diagnostic(
-                    f"the keyed reduction into '{statement.target}' is not lowered to a kernel yet",
-                    statement.span,
-                    "give the target plain indices and select the elements with 'where'",
-                )
-            )
 
 
 def _kept(flow: Dependence, roles: Roles, tensor: str) -> frozenset[str]:
@@ -103,7 +101,7 @@ def _kept(flow: Dependence, roles: Roles, tensor: str) -> frozenset[str]:
 
 def _reads_of(flow: Dependence, roles: Roles, tensor: str) -> Iterator[Read]:
     for part in flow.by_target[tensor]:
-        for expr in expressions(part):
+        for expr in flow.evaluated(part):
             yield from leaf_reads(flow, roles, expr)
 
 

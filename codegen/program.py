@@ -11,6 +11,10 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
+# How a sum at computed places is held: the axis beside its own, and the length of that. No index of a user's begins so.
+PARTS, DIGITS = "_parts", "_digits"
+COLLECTED = {"parts": 8, "digits": 10}
+
 
 @dataclass(frozen=True, slots=True)
 class Pointer:
@@ -73,12 +77,15 @@ class GridFactor:
 
 @dataclass(frozen=True, slots=True)
 class Buffer:
-    """An output or temporary, contiguous and row-major: ``axes`` as index names, composites together."""
+    """An output or temporary, contiguous and row-major: ``axes`` as index names, composites together.
+    ``collects``: how what kernels send to computed places is summed there, if it is: in ``parts``, each by one
+    thread, as the ``digits`` of an exact sum, or as integers, by ``counts``."""
 
     name: str
     axes: tuple[tuple[str, ...], ...]
     dtype: str
     is_output: bool
+    collects: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +126,9 @@ class Program:
             source=data["source"],
             kernels=tuple(_kernel(item) for item in data["kernels"]),
             buffers=tuple(
-                Buffer(b["name"], tuple(tuple(a) for a in b["axes"]), b["dtype"], b["is_output"])
+                Buffer(
+                    b["name"], tuple(tuple(a) for a in b["axes"]), b["dtype"], b["is_output"], b["collects"]
+                )
                 for b in data["buffers"]
             ),
             contiguous=tuple((name, divisor) for name, divisor in data["contiguous"]),

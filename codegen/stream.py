@@ -20,8 +20,9 @@ from attn_dsl.codegen.context import TRUE, KernelContext, Scope, accumulator_dty
 from attn_dsl.codegen.contraction import IDENTITY, ContractionLowering
 from attn_dsl.codegen.lowering import ExpressionLowering
 from attn_dsl.codegen.partition import contribution_streams
-from attn_dsl.codegen.program import Pointer
+from attn_dsl.codegen.program import PARTS, Pointer
 from attn_dsl.codegen.ranges import RangeLowering, TileRange
+from attn_dsl.codegen.sending import SendLowering
 from attn_dsl.codegen.tiles import Assign, Block, KernelBody, Loop, Node, State, Store, named
 from attn_dsl.ir.cascade import Einsum, Reduction
 from attn_dsl.ir.expr import Expr, IndexVar, Read
@@ -45,6 +46,7 @@ class StreamKernel:
         self.expressions = ExpressionLowering(context)
         self.contraction = ContractionLowering(context, self.expressions)
         self.ranges = RangeLowering(context, self.expressions)
+        self.sender = SendLowering(context, self.expressions, self.contraction)
         self.body = KernelBody([self.builder.root])
         self.states: dict[str, State] = {}
         self.flags: dict[str, State] = {}
@@ -60,7 +62,7 @@ class StreamKernel:
         self._declare_states()
         wanted = self._wanted_presence()
         for level in range(passes.count if self.context.plan.targets else 0):
-            targets = [t for t in passes.order if passes.level[t] == level and t in self.states]
+            targets = [t for t in passes.order if passes.level[t] == level]
             for phase in self._phases(targets):
                 self._run(phase, targets, passes, wanted)
             self._settle(targets, passes)
@@ -99,6 +101,7 @@ class StreamKernel:
             self._endpoints(self.scope, index, start, tile)
             self._coordinate(index, self.expressions.operate("add", start, lane))
             below *= tile
+        self.scope.coordinates[PARTS] = self.builder.node("part", dtype="i32")
         for position, index in enumerate(reversed(plan.programs)):
             outermost = position == len(plan.programs) - 1
             value = rest if outermost else self.expressions.divide("mod", rest, self.expressions.size(index))
@@ -134,6 +137,8 @@ class StreamKernel:
 
     def _declare_states(self) -> None:
         for target in self.context.plan.targets:
+            if self._is_sent(target):
+                continue
             part = self.context.definition(target)[0]
             assert part.reduce is not None
             kept = tuple(d for d in part.dims if d in self.context.tiles.whole)
@@ -426,8 +431,12 @@ class StreamKernel:
         axis = ("_".join(phase.stream),) if phase.stream else ()
         old = dict(scope.running)
         changed: dict[str, Node] = {}
+        sent: list[Store] = []
         for target in targets:
             parts = [p for p in phase.parts if p.target == target]
+            if self._is_sent(target):
+                sent += [self.sender.store(p, self._conditions(p, scope, axis, guards), scope) for p in parts]
+                continue
             fold = passes.folds.get(target)
             base = old[target]
             if fold is not None and any(on in changed for on in fold.on):
@@ -445,16 +454,26 @@ class StreamKernel:
             if node.operation not in ("const", "argument", "load", "coordinate") and node.name is None:
                 node.name = f"{target}_next"
             place.items.append(Assign(self.states[target], node))
-        place.items += flags
+        place.items += [*flags, *sent]
+
+    def _is_sent(self, target: str) -> bool:
+        return self.context.cascade.sending(target) is not None
+
+    def _conditions(
+        self, part: Einsum, scope: Scope, axis: tuple[str, ...], guards: dict[int, Expr] | None
+    ) -> list[Node]:
+        """What must hold for an element of a contribution to count."""
+        guard = self._guard(part) if guards is None or axis == () else guards.get(id(part), TRUE)
+        conditions = [self.expressions.lower(c, scope) for c in conjuncts(guard)]
+        if axis and guards:
+            conditions += [b for s in scope.stream for b in self.expressions.lane_bounds(s, scope)]
+        return conditions
 
     def _contribute(
         self, part: Einsum, base: Node, scope: Scope, axis: tuple[str, ...], guards: dict[int, Expr] | None
     ) -> Node:
         assert part.reduce is not None
-        guard = self._guard(part) if guards is None or axis == () else guards.get(id(part), TRUE)
-        conditions = [self.expressions.lower(c, scope) for c in conjuncts(guard)]
-        if axis and guards:
-            conditions += [b for s in scope.stream for b in self.expressions.lane_bounds(s, scope)]
+        conditions = self._conditions(part, scope, axis, guards)
         inner = tuple(i for i in part.over if i in self.context.tiles.whole)
         axes = self.builder.ordered((*axis, *inner))
         lanes = 1
@@ -632,6 +651,11 @@ class StreamKernel:
 
     def _store(self, name: str, scope: Scope) -> None:
         context = self.context
+        if self._is_sent(name):
+            for part in context.definition(name):
+                conditions = self._conditions(part, scope, (), None)
+                scope.block.items.append(self.sender.store(part, conditions, scope))
+            return
         read = Read(name, tuple(IndexVar(d) for d in context.flow.dims(name)))
         value = self.expressions.lower(read, scope)
         exists = context.flow.guards.presence(read)

@@ -52,12 +52,14 @@ class Assign:
 
 @dataclass(eq=False, slots=True)
 class Store:
-    """Write a tile: ``offset`` in elements from the tensor's base, where ``mask`` holds (None: everywhere)."""
+    """Write a tile: ``offset`` in elements from the tensor's base, where ``mask`` holds (None: everywhere).
+    ``adds``: to what is there, where lanes may share a place."""
 
     tensor: str
     offset: Node
     value: Node
     mask: Node | None
+    adds: bool = False
 
 
 @dataclass(eq=False, slots=True)

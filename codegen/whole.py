@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from attn_dsl.codegen.binding import means_as_sums
 from attn_dsl.codegen.dependence import Dependence
 from attn_dsl.codegen.roles import assign_roles
+from attn_dsl.codegen.scattering import kernel_form
 from attn_dsl.ir.cascade import Cascade
-from attn_dsl.rewrites import normal_form
 
 
 def whole_indices(cascade: Cascade) -> tuple[str, ...]:
     """The indices a tile holds entirely: their extents are part of the specialisation."""
-    roles = assign_roles(Dependence(means_as_sums(normal_form(cascade))))
+    roles = assign_roles(Dependence(kernel_form(cascade)))
     return tuple(i.name for i in cascade.indices if i.name in roles.whole)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from attn_dsl.analysis.presence import PRESENT, conjunction, conjuncts, disjunction, guard, presence
 from attn_dsl.ir.cascade import Cascade, Einsum
-from attn_dsl.ir.expr import Expr, IndexVar, Op, Read
+from attn_dsl.ir.expr import Const, Expr, IndexVar, Op, Read
 from attn_dsl.ir.walk import index_names, transform
 
 
@@ -37,17 +37,19 @@ class Guards:
 
     def shared(self, expr: Expr) -> Expr:
         """The predicate with one name for presences that are the same: of the maximum, the normaliser and the sum
-        of a softmax, which meet the same elements."""
+        of a softmax, which meet the same elements. They are read at 0 along what they do not vary with."""
 
         def rule(node: Expr) -> Expr:
             if not isinstance(node, Read) or not node.tensor.startswith(PRESENT):
                 return node
             tensor = node.tensor.removeprefix(PRESENT)
             first = self.first_alike(tensor)
-            if first == tensor or not (self._merging or PRESENT + first in self._cascade.saved):
-                return node
+            if not (self._merging or PRESENT + first in self._cascade.saved):
+                first = tensor
             slots = dict(zip(self._dims(tensor), node.indices, strict=True))
-            return Read(PRESENT + first, tuple(slots[d] for d in self._dims(first)), node.span)
+            varying = self.varies_with(first)
+            at = tuple(slots[d] if d in varying else Const(0) for d in self._dims(first))
+            return Read(PRESENT + first, at, node.span)
 
         return transform(expr, rule)
 
@@ -106,9 +108,13 @@ class Guards:
     def _implied(self, condition: Expr, known: tuple[Expr, ...], over: frozenset[str]) -> bool:
         if not isinstance(condition, Read) or not condition.tensor.startswith(PRESENT):
             return False
+        varying = self.varies_with(condition.tensor.removeprefix(PRESENT))
         earlier = [
             s for s in self._cascade.definitions(condition.tensor.removeprefix(PRESENT))
-            if isinstance(s, Einsum) and condition.indices == tuple(IndexVar(d) for d in s.dims)
+            if isinstance(s, Einsum) and all(
+                slot in (IndexVar(d), Const(0)) if d not in varying else slot == IndexVar(d)
+                for slot, d in zip(condition.indices, s.dims, strict=True)
+            )
         ]  # fmt: skip
         return any(self._accompanies(part, known, over) for part in earlier)
 

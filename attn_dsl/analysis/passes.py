@@ -109,6 +109,8 @@ class _Analysis:
         return tuple(s for s in self._definitions.of(target) if isinstance(s, Einsum))
 
     def _fold(self, target: str, parts: tuple[Einsum, ...], needs: tuple[Need, ...]) -> Fold | None:
+        if self._definitions.cascade.sending(target) is not None:
+            raise Obstacle("what has been sent to its place cannot be corrected")
         for need in needs:
             if need.obstacle is not None:
                 raise Obstacle(need.obstacle)

@@ -12,6 +12,7 @@ from attn_dsl.analysis.report import describe_passes
 from attn_dsl.codegen.dependence import Dependence
 from attn_dsl.codegen.partition import KernelPlan, partition
 from attn_dsl.codegen.roles import Roles
+from attn_dsl.codegen.scattering import with_sendings
 from attn_dsl.ir.cascade import Cascade, Einsum
 from attn_dsl.rewrites import normal_form
 
@@ -31,14 +32,20 @@ class PlannedKernel:
 
 def describe_kernels(cascade: Cascade, params: Params, describe: Callable[[PlannedKernel], str]) -> str:
     """A heading for each kernel, and what ``describe`` says of it."""
-    cascade = normal_form(cascade)
+    cascade = with_sendings(normal_form(cascade))
     flow = Dependence(cascade)
     roles, plans = partition(cascade, flow)
     blocks: list[str] = []
     for number, plan in enumerate(plans, 1):
-        heading = f"kernel {number}: rows {', '.join(plan.rows)}; stores {', '.join(plan.stores)}"
+        heading = f"kernel {number}: rows {', '.join(plan.rows)}; stores {', '.join((*plan.stores, *_sent(cascade, plan)))}"
         blocks.append(f"{heading}\n{describe(PlannedKernel(cascade, flow, roles, plan, params))}")
     return "\n\n".join(blocks)
+
+
+def _sent(cascade: Cascade, plan: KernelPlan) -> Iterator[str]:
+    """What a kernel sums at computed places."""
+    sent = (cascade.sending(t) for t in plan.targets)
+    yield from dict.fromkeys(s.tensor for s in sent if s is not None)
 
 
 def passes(kernel: PlannedKernel) -> str:

@@ -22,6 +22,7 @@ from attn_dsl.analysis.presence import PRESENT, TRUE, presence, total_body
 from attn_dsl.codegen.binding import means_as_sums
 from attn_dsl.codegen.dependence import Dependence
 from attn_dsl.codegen.partition import partition
+from attn_dsl.codegen.scattering import with_sendings
 from attn_dsl.differentiation.derivatives import ZERO, div
 from attn_dsl.differentiation.local import Adjoint, Share
 from attn_dsl.differentiation.places import Place, place_of
@@ -85,7 +86,8 @@ class _Reverse:
         self._real = real
         self._wanted = wanted
         self._flow = Dependence(forward)
-        self._roles, plans = partition(forward, self._flow)
+        planned = with_sendings(forward)
+        self._roles, plans = partition(planned, Dependence(planned))
         self._rows = frozenset(r for p in plans for r in p.rows)
         self._first_rows = frozenset(plans[0].rows)
         self._kinds = Kinds(forward)
@@ -279,11 +281,12 @@ class _Reverse:
     def _differentiate(self, statement: Statement, adjoint: str, extra: tuple[str, ...]) -> None:
         if isinstance(statement, Ranking):
             return
-        if statement.is_keyed:
-            raise _unsupported("a keyed reduction has no gradient yet", statement.span)
-        read = whole_read(adjoint, (*statement.dims, *extra))
+        if statement.is_keyed and statement.reduce is not Reduction.SUM:
+            raise _unsupported("a keyed reduction other than '+=' has no gradient yet", statement.span)
+        read = Read(adjoint, (*statement.keys, *_plain_keys(extra)))
         seed, value = self._seed(statement, read)
-        space = (*statement.dims, *extra, *statement.over)
+        own = dict.fromkeys(n for key in statement.keys for n in index_names(key))
+        space = (*own, *extra, *(i for i in statement.over if i not in own))
         for share in self._adjoint.shares(statement.body, seed, value):
             place = place_of(share.read, self._dims_of(share.read.tensor), space, self._forward)
             where = place.guard(statement.where)
@@ -300,18 +303,21 @@ class _Reverse:
         """What an input receives at computed places, by the indices that the places are computed from."""
         read = share.read
         sequences = self._rows | self._roles.streams
-        if self._forward.input(read.tensor) is None:
+        declared = self._forward.input(read.tensor)
+        if declared is None:
             raise _unsupported(
                 f"'{read.tensor}' is computed, and read at computed places", read.span or statement.span
-            )
-        if len(set(place.dims) & self._first_rows) > 0 and set(place.dims) & sequences - self._first_rows:
-            raise _unsupported(
-                f"'{read.tensor}' is read at places computed from pairs: no gradient yet",
-                read.span or statement.span,
             )
         name = self._fresh(f"d_{read.tensor}_read")
         rest = tuple(i for i in space if i not in place.dims)
         over, extra = self._parted(place.dims, rest)
+        if set(place.dims) & self._first_rows and set(place.dims) & sequences - self._first_rows:
+            # Computed from pairs, of which none are stored: a keyed sum.
+            dims, keys = (*declared.dims, *extra), (*read.indices, *_plain_keys(extra))
+            statement = Einsum(name, dims, keys, Reduction.SUM, over, share.amount, where, statement.span)
+            self._statements.append(statement)
+            self._scattered.append((read.tensor, _Sent(name, dims, _plain_keys(declared.dims))))
+            return
         dims = (*place.dims, *extra)
         self._contribute(name, dims, over, share.amount, where, statement.span)
         self._scattered.append((read.tensor, _Sent(name, dims, read.indices)))
@@ -415,7 +421,11 @@ def _plain(statements: Iterable[Statement]) -> tuple[Statement, ...]:
         table.setdefault(statement.target, []).append(statement)
     return tuple(
         replace(s, reduce=None)
-        if isinstance(s, Einsum) and not s.over and s.reduce is Reduction.SUM and len(table[s.target]) == 1
+        if isinstance(s, Einsum)
+        and not s.over
+        and not s.is_keyed
+        and s.reduce is Reduction.SUM
+        and len(table[s.target]) == 1
         else s
         for s in statements
     )

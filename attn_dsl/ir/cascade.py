@@ -150,12 +150,23 @@ Statement = Einsum | Ranking
 
 
 @dataclass(frozen=True, slots=True)
+class Sending:
+    """Where the elements of a statement go, which is known only as they are computed: to ``tensor``, over ``dims``, at
+    the places ``keys``, expressions in the statement's indices. What meets at a place is added up."""
+
+    statement: str
+    tensor: str
+    dims: tuple[str, ...]
+    keys: tuple[Expr, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Cascade:
     """A whole mechanism: resolved, functions inlined, statements in an order where definitions come first.
 
     ``saved``: computed tensors whose values are given, by an earlier pass that stored them. Their statements say
     what they mean and where they exist; they are not evaluated again. ``present:T`` among them: whether T exists is
-    given too.
+    given too. ``sendings``: where kernels send what keyed reductions sum; before code generation these are statements.
     """
 
     name: str
@@ -166,6 +177,11 @@ class Cascade:
     outputs: tuple[Output, ...]
     masks: tuple[Mask, ...] = ()
     saved: tuple[str, ...] = ()
+    sendings: tuple[Sending, ...] = ()
+
+    def sending(self, statement: str) -> Sending | None:
+        """Where a statement's elements are sent, if they are."""
+        return next((s for s in self.sendings if s.statement == statement), None)
 
     def input(self, name: str) -> Input | None:
         """The input of that name, or None for a computed tensor."""

@@ -2,19 +2,20 @@
 
 How many registers a kernel takes is known only once it is compiled, and one that spills is slower than one with
 smaller tiles. So where the user leaves the tiles open, a program for a GPU is compiled ahead of time as it is
-built, and built anew with the next schedule while it spills. That is done once for each specialisation: the cache
-keeps what fitted.
+built, and those of its kernels that spill are built anew with the next schedule. That is done once for each
+specialisation: the cache keeps what fitted.
 """
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from math import prod
 from pathlib import Path
 
 from attn_dsl.codegen import generate
-from attn_dsl.codegen.program import Program
+from attn_dsl.codegen.program import Kernel, Program
 from attn_dsl.codegen.schedule import Schedule
 from attn_dsl.codegen.specialisation import Specialisation
 from attn_dsl.ir.cascade import Cascade
@@ -33,24 +34,26 @@ LADDER = (
 
 
 def fitted(cascade: Cascade, specialisation: Specialisation) -> Program:
-    """The program with the first schedule of the ladder that spills nothing, else the one that spills least.
+    """The program in which every kernel has the first schedule of the ladder with which it spills nothing, else the
+    one with which it spills least.
 
     What the user's schedule fixes stays. Raises what ``generate`` and ``lower`` raise.
     """
-    best: Program | None = None
-    least = first = 0
-    for schedule in dict.fromkeys(_over(specialisation.schedule, step) for step in LADDER):
-        program = generate(cascade, replace(specialisation, schedule=schedule))
-        first = first or _lanes(program)
-        if _lanes(program) > first:  # tiles that were too large at first are not made larger
-            continue
-        spilled = _spilled_bytes(program, specialisation.architecture)
-        if best is None or spilled < least:
-            best, least = program, spilled
-        if spilled == 0:
+    steps = tuple(dict.fromkeys(_over(specialisation.schedule, step) for step in LADDER))
+    program = generate(cascade, replace(specialisation, schedule=steps[0]))
+    first = [_lanes(kernel) for kernel in program.kernels]
+    best = [(spilled, 0) for spilled in _spilled_bytes(program, range(len(first)), specialisation)]
+    for at in range(1, len(steps)):
+        open_kernels = [k for k, (spilled, _) in enumerate(best) if spilled]
+        if not open_kernels:
             break
-    assert best is not None
-    return best
+        schedules = [steps[at if k in open_kernels else step] for k, (_, step) in enumerate(best)]
+        program = generate(cascade, specialisation, schedules)
+        # Tiles that were too large at first are not made larger.
+        tried = [k for k in open_kernels if _lanes(program.kernels[k]) <= first[k]]
+        for k, spilled in zip(tried, _spilled_bytes(program, tried, specialisation), strict=True):
+            best[k] = min(best[k], (spilled, at))
+    return generate(cascade, specialisation, [steps[step] for _, step in best])
 
 
 def _over(given: Schedule, step: Schedule) -> Schedule:
@@ -59,13 +62,15 @@ def _over(given: Schedule, step: Schedule) -> Schedule:
     return replace(step, **{name: value for name, value in values.items() if value is not None})
 
 
-def _lanes(program: Program) -> int:
-    """The lanes of the largest tile, all axes taken together."""
-    return max(prod(n for _, n in kernel.constants) for kernel in program.kernels)
+def _lanes(kernel: Kernel) -> int:
+    """The lanes of a tile over everything the kernel tiles."""
+    return prod(n for _, n in kernel.constants)
 
 
-def _spilled_bytes(program: Program, architecture: str) -> int:
+def _spilled_bytes(program: Program, kernels: Sequence[int], specialisation: Specialisation) -> list[int]:
+    """What each of the kernels spills, in order."""
+    chosen = replace(program, kernels=tuple(program.kernels[k] for k in kernels))
     with tempfile.TemporaryDirectory(prefix="attn_dsl_") as folder:
         source = Path(folder) / "kernels.py"
         source.write_text(program.source, encoding="utf-8")
-        return sum(kernel.spilled_bytes for kernel in lower(Entry(program, source), architecture))
+        return [kernel.spilled_bytes for kernel in lower(Entry(chosen, source), specialisation.architecture)]

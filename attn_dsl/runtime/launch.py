@@ -13,6 +13,7 @@ import torch
 
 from attn_dsl.codegen.program import Buffer, Extent, Kernel, ParamValue, Pointer, Program, Stride
 from attn_dsl.runtime.cache import Entry
+from attn_dsl.runtime.collecting import collect, held
 from attn_dsl.runtime.interpreter import interpreted, interpreting
 from attn_dsl.runtime.sizes import DTYPES
 
@@ -71,7 +72,7 @@ def run(
         tensors[buffer.name] = _allocate(buffer, sizes, device)
     for kernel, function in zip(loaded.program.kernels, loaded.functions, strict=True):
         _launch(kernel, function, tensors, sizes, params, loaded.by_interpreter)
-    return {b.name: tensors[b.name] for b in loaded.program.buffers if b.is_output}
+    return {b.name: _collected(b, tensors[b.name]) for b in loaded.program.buffers if b.is_output}
 
 
 def _conforming(name: str, value: torch.Tensor, program: Program) -> torch.Tensor:
@@ -88,8 +89,15 @@ def _conforming(name: str, value: torch.Tensor, program: Program) -> torch.Tenso
 
 
 def _allocate(buffer: Buffer, sizes: Mapping[str, int], device: torch.device) -> torch.Tensor:
-    shape = [prod(sizes[i] for i in axis) for axis in buffer.axes]
+    shape = tuple(prod(sizes[i] for i in axis) for axis in buffer.axes)
+    if buffer.collects:
+        shape, dtype = held(buffer, shape)
+        return torch.zeros(shape, dtype=dtype, device=device)
     return torch.empty(shape, dtype=DTYPES[buffer.dtype], device=device)
+
+
+def _collected(buffer: Buffer, tensor: torch.Tensor) -> torch.Tensor:
+    return collect(buffer.collects, tensor, DTYPES[buffer.dtype]) if buffer.collects else tensor
 
 
 def _launch(

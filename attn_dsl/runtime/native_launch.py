@@ -17,6 +17,7 @@ import torch
 
 from attn_dsl.codegen.program import Argument, Buffer, Extent, Kernel, ParamValue, Pointer, Program, Stride
 from attn_dsl.errors import ArgumentError, Diagnostic
+from attn_dsl.runtime.collecting import collect, held
 from attn_dsl.runtime.sizes import DTYPES
 
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
@@ -52,9 +53,13 @@ class _Call:
 
 @dataclass(frozen=True, slots=True)
 class _Allocation:
+    """``collects``: that of its `Buffer`; ``result``: the dtype of what is collected."""
+
     shape: tuple[int, ...]
     dtype: torch.dtype
     is_output: bool
+    collects: str = ""
+    result: torch.dtype = torch.float32
 
 
 class Prepared:
@@ -72,6 +77,8 @@ class Prepared:
             for at, (name, value) in enumerate(arguments.items())
         }
         self._buffers = tuple(_allocation(b, sizes) for b in program.buffers)
+        given = [b for b in self._buffers if b.is_output]
+        self._collected = [(at, b) for at, b in enumerate(given) if b.collects]
         names = [*tensors, *(b.name for b in program.buffers)]
         self.results = tuple(b.name for b in program.buffers if b.is_output)
         shapes = {b.name: a.shape for b, a in zip(program.buffers, self._buffers, strict=True)}
@@ -89,7 +96,8 @@ class Prepared:
             tensors[at] = tensors[at].contiguous()
         outputs: list[torch.Tensor] = []
         for buffer in self._buffers:
-            made = torch.empty(buffer.shape, dtype=buffer.dtype)
+            new = torch.zeros if buffer.collects else torch.empty
+            made = new(buffer.shape, dtype=buffer.dtype)
             tensors.append(made)
             if buffer.is_output:
                 outputs.append(made)
@@ -99,6 +107,8 @@ class Prepared:
             for place, position in call.pointers:
                 words[place] = tensors[position].data_ptr()
             call.function(words, call.programs, threads)
+        for at, buffer in self._collected:
+            outputs[at] = collect(buffer.collects, outputs[at], buffer.result)
         return outputs
 
 
@@ -109,6 +119,9 @@ def _conforms(name: str, value: torch.Tensor, program: Program) -> bool:
 
 def _allocation(buffer: Buffer, sizes: Mapping[str, int]) -> _Allocation:
     shape = tuple(prod(sizes[i] for i in axis) for axis in buffer.axes)
+    if buffer.collects:
+        shape, dtype = held(buffer, shape)
+        return _Allocation(shape, dtype, buffer.is_output, buffer.collects, DTYPES[buffer.dtype])
     return _Allocation(shape, DTYPES[buffer.dtype], buffer.is_output)
 
 

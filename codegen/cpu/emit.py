@@ -8,8 +8,9 @@ from typing import Any
 from attn_dsl.codegen.cpu.expressions import MEMORY, VALUES
 from attn_dsl.codegen.cpu.printer import KernelPrinter, Lanes
 from attn_dsl.codegen.kernel_text import KernelText, header
-from attn_dsl.codegen.program import Argument, Pointer
+from attn_dsl.codegen.program import COLLECTED, Argument, Extent, Pointer
 from attn_dsl.codegen.specialisation import Specialisation
+from attn_dsl.codegen.tiles import KernelBody, Loop, Store
 from attn_dsl.ir.cascade import Cascade
 
 
@@ -43,8 +44,24 @@ def _kernel(kernel: KernelText) -> dict[str, Any]:
         "constants": kernel.constants,
         "parameters": [declared for declared, _ in parameters],
         "arguments": [value for _, value in parameters],
+        "tiles": _row_tiles(kernel) if _adds(kernel.body) else "",
+        "parts": COLLECTED["parts"],
         "lines": printer.lines(),
     }
+
+
+def _adds(body: KernelBody) -> bool:
+    """Whether a kernel adds to computed places."""
+    blocks = [b for i in body.items for b in ((i.prepare, i.body) if isinstance(i, Loop) else (i,))]
+    return any(isinstance(item, Store) and item.adds for block in blocks for item in block.items)
+
+
+def _row_tiles(kernel: KernelText) -> str:
+    """How many tiles of rows there are, as text."""
+    places = [a.source for a in kernel.arguments]
+    return " * ".join(
+        f"((words[{places.index(Extent(index))}] + {tile - 1}) / {tile})" for index, tile in kernel.rows
+    )
 
 
 def _lanes(text: str, blocks: dict[str, int]) -> int:

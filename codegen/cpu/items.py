@@ -14,7 +14,7 @@ from attn_dsl.codegen.numbers import is_float
 from attn_dsl.codegen.tiles import Assign, Block, KernelBody, Loop, Node, State, Store
 
 # Nodes that are printed where they stand: no lanes are computed for them.
-ATOMS = frozenset({"const", "argument", "state", "counter", "block", "program"})
+ATOMS = frozenset({"const", "argument", "state", "counter", "block", "program", "part"})
 _CHEAP = frozenset({
     "add", "sub", "mul", "neg", "lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not", "cast", "min", "max",
     "abs", "where",

@@ -30,10 +30,12 @@ class NestPrinter:
         self._uses: dict[int, int] = {}
         self._updates: list[Update] = []
         self._after: list[str] = []
+        self._in_order = False
 
     def lines(self, nest: Nest) -> list[str]:
         """The loops of a nest, or its straight lines."""
         self._axes = self._loop_order(nest)
+        self._in_order = nest.in_order
         self._lines = [[] for _ in range(len(self._axes) + 1)]
         self._after: list[str] = []
         self._locals = {}
@@ -83,6 +85,8 @@ class NestPrinter:
 
     def _loop_order(self, nest: Nest) -> tuple[str, ...]:
         """Rows innermost; or the axis that is contiguous in memory, where a nest only moves data."""
+        if nest.in_order:
+            return nest.axes
         units = {unit_axis(offset) for item in nest.items if (offset := _moves(item)) is not None}
         if len(units) == 1 and len(nest.axes) > 1:
             (unit,) = units
@@ -95,7 +99,7 @@ class NestPrinter:
         lines: list[str] = list(self._lines[0])
         for depth, axis in enumerate(self._axes):
             indent = "    " * depth
-            if depth == len(self._axes) - 1:
+            if depth == len(self._axes) - 1 and not self._in_order:
                 lines.append(f"{indent}ATTN_LANES")
             lines.append(
                 f"{indent}for (int32_t lane_{axis} = 0; lane_{axis} < {self.names.lanes.text[axis]}; ++lane_{axis}) {{"
@@ -154,7 +158,8 @@ class NestPrinter:
     def _write(self, store: Store) -> str:
         dtype = self.names.arguments[store.tensor]
         target = f"{self.names.identifier(store.tensor)}[{self._text(store.offset)}]"
-        line = f"{target} = {written(self._text(store.value), dtype)};"
+        operator = "+=" if store.adds else "="
+        line = f"{target} {operator} {written(self._text(store.value), dtype)};"
         return line if store.mask is None else f"if ({self._text(store.mask)}) {line}"
 
     # values
@@ -213,8 +218,8 @@ class NestPrinter:
                 return f"bool({text})" if node.dtype == "bool" else text
             case "block":
                 return f"BLOCK_{node.attributes[0].upper()}"
-            case "program":
-                return "program"
+            case "program" | "part":
+                return node.operation
             case _:
                 return self.names.of(node)
 

@@ -16,11 +16,13 @@ from attn_dsl.codegen.tiles import Block, Node
 
 @dataclass(eq=False, slots=True)
 class Nest:
-    """Items that run together over the lanes of ``axes`` (none: straight-line), or one product."""
+    """Items that run together over the lanes of ``axes`` (none: straight-line), or one product. ``in_order``: lanes
+    may write to one place."""
 
     axes: tuple[str, ...]
     items: list[Item] = field(default_factory=list)
     is_product: bool = False
+    in_order: bool = False
 
 
 class Arrangement:
@@ -56,7 +58,7 @@ class Arrangement:
             if isinstance(item, Update):
                 read = reads.get(item.state.name, -1)
                 earliest = max(earliest, read if read >= 0 and nests[read].axes == axes else read + 1)
-            at = self._find(nests, axes, earliest, isinstance(item, Product))
+            at = self._find(nests, axes, earliest, item)
             nests[at].items.append(item)
             for node in inputs:
                 if node.operation == "state":
@@ -84,12 +86,14 @@ class Arrangement:
         lane_by_lane = not nests[at].is_product and node.operation != "reduce" and nests[at].axes == axes
         return at if lane_by_lane else at + 1
 
-    def _find(self, nests: list[Nest], axes: tuple[str, ...], earliest: int, is_product: bool) -> int:
-        if not is_product:
+    def _find(self, nests: list[Nest], axes: tuple[str, ...], earliest: int, item: Item) -> int:
+        """The nest that an item joins; products, and what adds to computed places, have one of their own."""
+        is_product, in_order = isinstance(item, Product), isinstance(item, Write) and item.store.adds
+        if not (is_product or in_order):
             for at in range(earliest, len(nests)):
-                if nests[at].axes == axes and not nests[at].is_product:
+                if nests[at].axes == axes and not (nests[at].is_product or nests[at].in_order):
                     return at
-        nests.append(Nest(axes, is_product=is_product))
+        nests.append(Nest(axes, is_product=is_product, in_order=in_order))
         return len(nests) - 1
 
     def _stored(self) -> set[int]:

@@ -68,6 +68,25 @@ def _uniform(seed, c0, c1, c2, c3):
     word, _, _, _ = tl.philox(seed, c0, c1, c2, c3)
     return (word >> 8).to(tl.float32) * 5.9604644775390625e-08
 ''',
+    # Every float is a whole number of 2^-149: the sum is held in digits of 32 bits, each in 64, so that 2^31 additions
+    # need no carry. Integers add up to the same in any order. The last digit says what of it is not finite.
+    "_add_exactly": '''
+@triton.jit
+def _add_exactly(digits, x, mask):
+    bits = x.to(tl.int32, bitcast=True)
+    exponent = (bits >> 23) & 255
+    fraction = bits & 0x7FFFFF
+    whole = tl.where(exponent == 0, fraction, fraction | 0x800000).to(tl.int64)
+    place = tl.maximum(exponent, 1) - 1
+    shifted = whole << (place & 31).to(tl.int64)
+    shifted = tl.where(bits < 0, -shifted, shifted)
+    low, high = shifted & 0xFFFFFFFF, shifted >> 32
+    finite = mask & (exponent < 255)
+    tl.atomic_add(digits + (place >> 5), low, mask=finite & (low != 0), sem="relaxed")
+    tl.atomic_add(digits + (place >> 5) + 1, high, mask=finite & (high != 0), sem="relaxed")
+    kind = tl.where(fraction != 0, 4, tl.where(bits < 0, 2, 1)).to(tl.int64)
+    tl.atomic_or(digits + 9, kind, mask=mask & (exponent == 255), sem="relaxed")
+''',
 }  # fmt: skip
 
 _NEEDS = {

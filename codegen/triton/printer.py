@@ -191,6 +191,15 @@ class KernelPrinter:
         axes = self._joint(store.offset, store.value, *(() if store.mask is None else (store.mask,)))
         offset, value = self._expanded(store.offset, axes), self._expanded(store.value, axes)
         mask = "" if store.mask is None else f", mask={self._expanded(store.mask, axes)}"
+        if store.adds and is_float(store.value.dtype):
+            self.used.add("_add_exactly")
+            value = self._bracketed(store.value) if store.value.operation == "const" else value
+            inside = "True" if store.mask is None else self._expanded(store.mask, axes)
+            return f"_add_exactly({store.tensor} + {offset}, {value}, {inside})"
+        if store.adds:
+            const = store.value.operation == "const"
+            value = f"tl.full([], {value}, tl.int64)" if const else f"{value}.to(tl.int64)"
+            return f'tl.atomic_add({store.tensor} + {offset}, {value}{mask}, sem="relaxed")'
         return f"tl.store({store.tensor} + {offset}, {value}{mask})"
 
     def _joint(self, *nodes: Node) -> tuple[str, ...]:

@@ -164,7 +164,7 @@ CASES: dict[str, Case] = {
     "cache/column_sums": Case(),
     "cache/token_gather": Case({**CROSS, "n": 8}, integers={"list": below(29)}),
     "coming/block_selection": Case({"t": 4, "c": 8}, {"block": 4, "chosen": 3}),
-    "coming/diagonal_sums": Case({"o": 57}),
+    "cache/diagonal_sums": Case({"o": 57}),
 }  # fmt: skip
 
 

@@ -11,8 +11,8 @@ from attn_dsl.testing.layouts import Layout
 from attn_dsl.testing.strategies import Example
 from tests.examples.cases import CASES, EXAMPLES, example_names
 
-# Selection by rank and keyed reductions have no kernels yet: their own test says how that is told.
-NOT_LOWERED = {"coming/block_selection": "topk", "coming/diagonal_sums": "keyed reduction"}
+# Selection by rank has no kernels yet: its own test says how that is told.
+NOT_LOWERED = {"coming/block_selection": "topk"}
 LOWERED = [name for name in example_names() if name not in NOT_LOWERED]
 
 

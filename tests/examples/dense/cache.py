@@ -62,3 +62,10 @@ def token_gather(Q: Tensor, K: Tensor, V: Tensor, list: Tensor) -> Tensor:
 def column_sums(Q: Tensor, K: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
     P = softmax(scores(Q, K), causal(Q, K))
     return P @ V, P.sum(-2)
+
+
+def diagonal_sums(Q: Tensor, K: Tensor) -> tuple[Tensor, Tensor]:
+    P = softmax(scores(Q, K), causal(Q, K))
+    n, m = P.shape[-2:]
+    diagonals = [P.diagonal(offset, -2, -1).sum(-1) for offset in range(m - 1, -n, -1)]
+    return P.sum(-2), torch.stack(diagonals, -1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tests.examples.dense.attend import attend, causal, columns, rows, scores, softmax
+from tests.examples.dense.attend import attend, causal, columns, rows
 
 
 def block_selection(Q: Tensor, K: Tensor, V: Tensor, block: int, chosen: int) -> Tensor:
@@ -17,10 +17,3 @@ def block_selection(Q: Tensor, K: Tensor, V: Tensor, block: int, chosen: int) ->
     selected = torch.zeros_like(votes, dtype=torch.bool).scatter(-1, best, True) & begun
     keep = selected.repeat_interleave(block, -1)[..., :n] & causal(Q, K)
     return attend(Q, K, V, keep.repeat_interleave(Q.shape[1] // groups, 1))
-
-
-def diagonal_sums(Q: Tensor, K: Tensor) -> tuple[Tensor, Tensor]:
-    P = softmax(scores(Q, K), causal(Q, K))
-    n, m = P.shape[-2:]
-    diagonals = [P.diagonal(offset, -2, -1).sum(-1) for offset in range(m - 1, -n, -1)]
-    return P.sum(-2), torch.stack(diagonals, -1)

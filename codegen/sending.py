@@ -1,0 +1,68 @@
+"""What a tile sends to computed places."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attn_dsl.analysis.presence import TRUE, conjuncts, total_body
+from attn_dsl.codegen.context import KernelContext, Scope
+from attn_dsl.codegen.contraction import ContractionLowering
+from attn_dsl.codegen.lowering import ExpressionLowering
+from attn_dsl.codegen.numbers import is_float
+from attn_dsl.codegen.program import PARTS, Pointer
+from attn_dsl.codegen.tiles import Node, Store
+from attn_dsl.ir.cascade import Einsum, Reduction, Sending
+from attn_dsl.ir.expr import Expr, IndexVar, Read
+
+
+class SendLowering:
+    """Lowers keyed sums: each element of a tile is added where its keys say."""
+
+    def __init__(
+        self, context: KernelContext, expressions: ExpressionLowering, contraction: ContractionLowering
+    ) -> None:
+        self.context = context
+        self.expressions = expressions
+        self.contraction = contraction
+
+    def store(self, part: Einsum, conditions: Sequence[Node], scope: Scope) -> Store:
+        """Add the elements of a contribution, where all ``conditions`` hold, at their places."""
+        sending = self.context.cascade.sending(part.target)
+        assert sending is not None
+        value = self._value(part, conditions, scope)
+        keys = tuple(self._total(k) for k in sending.keys)
+        storage = self.context.storage[sending.tensor]
+        parted = storage.axes[0] == (PARTS,)
+        slots = (IndexVar(PARTS), *keys) if parted else keys
+        offset, inside = self.expressions.address(Read(sending.tensor, slots), scope)
+        exist = [*conditions, *self._existing(sending, scope), *self._lanes(part, scope)]
+        mask = self.expressions.all_of([*exist, *([] if inside is None else [inside])])
+        pointer = self.context.argument(f"{sending.tensor}_ptr", Pointer(sending.tensor), storage.dtype)
+        for row in self.context.plan.rows:  # what deals the tiles of rows to the parts needs their number
+            self.expressions.size(row)
+        return Store(pointer, offset, value, mask, adds=True)
+
+    def _value(self, part: Einsum, conditions: Sequence[Node], scope: Scope) -> Node:
+        inner = tuple(i for i in part.over if i in self.context.tiles.whole)
+        if inner:
+            axes = self.expressions.builder.ordered(inner)
+            selecting = [c for c in conditions if set(c.axes) & set(axes)]
+            return self.contraction.reduce(Reduction.SUM, part.body, selecting, axes, scope)
+        value = self.expressions.lower(part.body, scope)
+        if value.dtype == "bool":
+            return self.expressions.cast(value, "i32")
+        return self.expressions.real(value) if is_float(value.dtype) else value
+
+    def _total(self, key: Expr) -> Expr:
+        return self.context.flow.guards.shared(total_body(key, self.context.cascade))
+
+    def _existing(self, sending: Sending, scope: Scope) -> list[Node]:
+        """Where the keys themselves exist."""
+        found = [self.context.flow.guards.presence(k) for k in sending.keys if not isinstance(k, IndexVar)]
+        return [self.expressions.lower(c, scope) for e in found if e != TRUE for c in conjuncts(e)]
+
+    def _lanes(self, part: Einsum, scope: Scope) -> list[Node]:
+        """Which lanes of the tile exist."""
+        whole = [d for d in part.dims if d in self.context.tiles.whole]
+        indices = (*self.context.plan.rows, *scope.stream, *whole)
+        return [bound for index in indices for bound in self.expressions.lane_bounds(index, scope)]
