@@ -1,11 +1,12 @@
 """Exponentials in base two, which is what hardware has: exp(x) = exp2(x * log2(e)).
 
-The constant is pushed to where it costs nothing: into constants, and into the terms of a sum, so that
+The constant joins others, which are taken out of a sum where all its terms have them:
 
-    exp(s[i,j] / sqrt(size(d)) - m[i])
-        ->  exp2(s[i,j] * (log2(e) / sqrt(size(d))) - m[i] * log2(e))
+    exp(s[i,j] / sqrt(size(d)) - m[i] / sqrt(size(d)))
+        ->  exp2((s[i,j] - m[i]) * (log2(e) / sqrt(size(d))))
 
-is one fused multiply-add an element. Integer sums such as ``i - j`` are exact and stay whole.
+Scaling both terms would save an operation, since ``s * c - m * c`` is one fused multiply-add. But that rounds only the
+second product, and where scores are 1e20, the 0 of a row's maximum becomes 1e12: the weight is infinite.
 """
 
 from __future__ import annotations
@@ -34,17 +35,16 @@ from attn_dsl.rewrites.kinds import Kind, Kinds
 LOG2_E = Const(1 / math.log(2))
 
 
+Lookup: TypeAlias = Callable[[Expr], Einsum | None]
+
+
 @dataclass(frozen=True, slots=True)
-class _Scaled:
-    """An expression times a constant. ``absorbed``: the constant met another and vanished in it. ``guards``:
-    of the definitions that were looked through."""
+class _Peeled:
+    """An expression without its constant factors. ``guards``: of the definitions that were looked through."""
 
     expr: Expr
-    absorbed: bool
+    constants: tuple[Factor, ...] = ()
     guards: tuple[Expr, ...] = ()
-
-
-Lookup: TypeAlias = Callable[[Expr], Einsum | None]
 
 
 def base_two(cascade: Cascade) -> Cascade:
@@ -79,45 +79,39 @@ def _strict(expr: Expr, kinds: Kinds, lookup: Lookup) -> tuple[Expr, tuple[Expr,
 def _exponential(expr: Expr, kinds: Kinds, lookup: Lookup) -> tuple[Expr, tuple[Expr, ...]]:
     match expr:
         case Op(name="exp", args=(argument,)) if not is_scalar(argument):
-            scaled = _scale(argument, LOG2_E, kinds, lookup)
-            return Op("exp2", (scaled.expr,), expr.span), scaled.guards
+            if kinds.of(argument) is not Kind.REAL:
+                return Op("exp2", (Op("mul", (argument, LOG2_E)),), expr.span), ()
+            peeled = _peel(argument, kinds, lookup)
+            constant = product((Factor(LOG2_E), *peeled.constants))
+            return Op("exp2", (product((*factors(peeled.expr), Factor(constant))),), expr.span), peeled.guards
         case _:
             return expr, ()
 
 
-def _scale(expr: Expr, constant: Expr, kinds: Kinds, lookup: Lookup) -> _Scaled:
-    """Multiply by a constant, where it costs least."""
-    if is_scalar(expr):
-        return _Scaled(product((Factor(constant), *factors(expr))), True)
+def _peel(expr: Expr, kinds: Kinds, lookup: Lookup) -> _Peeled:
+    """Take off the constant factors, those of a sum where all its terms have the same."""
     if kinds.of(expr) is not Kind.REAL:
-        return _Scaled(Op("mul", (expr, constant)), False)
+        return _Peeled(expr)
     addends = terms(expr)
     if len(addends) > 1:
-        return _scale_sum(addends, constant, kinds, lookup)
-    scalars = tuple(f for f in factors(expr) if is_scalar(f.expr))
-    if scalars:
-        return _scale_product(factors(expr), scalars, constant, kinds, lookup)
+        parts = [_peel(t.expr, kinds, lookup) for t in addends]
+        constants = parts[0].constants
+        if not constants or any(p.constants != constants for p in parts):
+            return _Peeled(expr)
+        whole = total([Term(p.expr, t.negative) for p, t in zip(parts, addends, strict=True)])
+        return _Peeled(whole, constants, tuple(g for p in parts for g in p.guards))
+    constants = tuple(f for f in factors(expr) if is_scalar(f.expr))
+    rest = tuple(f for f in factors(expr) if f not in constants)
+    if constants and rest:
+        first, *others = rest
+        if others or first.inverted:
+            return _Peeled(product(rest), constants)
+        inner = _peel(first.expr, kinds, lookup)
+        return replace(inner, constants=(*constants, *inner.constants))
     statement = lookup(expr.value if isinstance(expr, Detach) else expr)
-    if statement is not None:
-        body = Detach(statement.body) if isinstance(expr, Detach) else statement.body
-        inner = _scale(body, constant, kinds, lookup)
-        if inner.absorbed:
-            guards = () if statement.where is None else (statement.where,)
-            return replace(inner, guards=inner.guards + guards)
-    return _Scaled(Op("mul", (expr, constant)), False)
-
-
-def _scale_sum(addends: tuple[Term, ...], constant: Expr, kinds: Kinds, lookup: Lookup) -> _Scaled:
-    scaled = [_scale(t.expr, constant, kinds, lookup) for t in addends]
-    expr = total([Term(s.expr, t.negative) for s, t in zip(scaled, addends, strict=True)])
-    return _Scaled(expr, False, tuple(g for s in scaled for g in s.guards))
-
-
-def _scale_product(
-    parts: tuple[Factor, ...], scalars: tuple[Factor, ...], constant: Expr, kinds: Kinds, lookup: Lookup
-) -> _Scaled:
-    merged = product((Factor(constant), *scalars))
-    rest = tuple(f for f in parts if f not in scalars)
-    if len(rest) == 1 and not rest[0].inverted and len(terms(rest[0].expr)) > 1:
-        return replace(_scale(rest[0].expr, merged, kinds, lookup), absorbed=True)
-    return _Scaled(product((*rest, Factor(merged))), True)
+    if statement is None:
+        return _Peeled(expr)
+    inner = _peel(Detach(statement.body) if isinstance(expr, Detach) else statement.body, kinds, lookup)
+    if not inner.constants:
+        return _Peeled(expr)
+    return replace(inner, guards=inner.guards + (() if statement.where is None else (statement.where,)))

@@ -4,7 +4,7 @@
                                                         m[i] = m_max[i] / sqrt(size(d)) + a[i]
 
 Scaling by a positive number and shifting keep the order, in floating point too. The exponent of a softmax
-then scales score and maximum by one constant: a single fused multiply-add.
+then scales the difference of score and maximum by one constant.
 """
 
 from __future__ import annotations

@@ -125,3 +125,31 @@ output l[i]
 """
     torch.manual_seed(0)
     agree(text, target, torch.rand(9, 70) + 0.1)
+
+
+@pytest.mark.parametrize("target", ["cpu", "interpreter"])
+@pytest.mark.parametrize("size", [-1e20, 1e20])
+def test_scores_that_are_huge_and_finite(size: float, target: str) -> None:
+    """The weight of a row's maximum is 1: nothing of its size may be left in the exponent, as where only one of two
+    products is rounded."""
+    text = """attention find
+input Q[i, d], K[j, d], V[j, e], bias[i, j]
+S[i,j] += Q[i,d] * K[j,d]
+X[i,j]  = S[i,j] / sqrt(size(d)) + bias[i,j]
+P[i,j]  = softmax[j](X[i,j])
+O[i,e] += P[i,j] * V[j,e]
+R[i,e] += softmax[j](S[i,j] * 0.3) * V[j,e]
+output O[i, e], R[i, e]
+"""
+    torch.manual_seed(0)
+    bias = torch.zeros(5, 40)
+    bias[2] = size
+    q = torch.randn(5, 7)
+    q[3] *= size
+    attention = attn_dsl.compile(text, target=target)
+    arguments = (q, torch.randn(40, 7), torch.randn(40, 3), bias)
+    found, expected = attention(*arguments), attention.reference(*[a.float() for a in arguments])
+    assert all(f.isfinite().all() for f in found)
+    rows = [0, 1, 3, 4]  # in row 2 an f32 holds nothing of the scores beside the bias
+    torch.testing.assert_close(found[0][rows].double(), expected[0][rows], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(found[1].double(), expected[1], atol=1e-5, rtol=1e-5)

@@ -23,11 +23,11 @@ SOFTMAX = """
 
 
 def test_softmax_attention() -> None:
-    """One multiply-add before the exponential, one division a row after the loop."""
+    """One constant before the exponential, one division a row after the loop."""
     after = f"""
         S[i,j] += Q[i,d] * K[j,d]
         m_max[i] max= S[i,j] where j <= i
-        w[i,j] = exp2(S[i,j] * ({LOG2_E} / sqrt(size(d))) - detach(m_max[i]) * ({LOG2_E} / sqrt(size(d)))) where j <= i
+        w[i,j] = exp2((S[i,j] - detach(m_max[i])) * ({LOG2_E} / sqrt(size(d)))) where j <= i
         l[i] += w[i,j]
         O_sum[i,e] += w[i,j] * V[j,e]
         O[i,e] = O_sum[i,e] / l[i]"""
