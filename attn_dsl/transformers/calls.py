@@ -218,7 +218,9 @@ def _fitted(declared: Input, value: Any, sizes: Mapping[str, int], dtype: torch.
         value = value[:, 0]
     if value.dim() != len(declared.axes):
         return value  # which the call refuses by name
-    known = (
-        prod(sizes[i] for i in a.indices) if set(a.indices) <= sizes.keys() else -1 for a in declared.axes
-    )
-    return value.expand(*(n if have == 1 else -1 for n, have in zip(known, value.shape, strict=True)))
+    extents = zip(declared.axes, value.shape, strict=True)
+    return value.expand([_extent(axis.indices, sizes) if have == 1 else have for axis, have in extents])
+
+
+def _extent(indices: tuple[str, ...], sizes: Mapping[str, int]) -> int:
+    return prod(sizes.get(i, 1) for i in indices)

@@ -28,6 +28,8 @@ from attn_dsl.transformers.positions import first_counted_from_start, keys_seen,
 MASKS = MASK, KEEP, LENGTHS = "mask", "keep", "lengths"
 DECLARATIONS = "mask[b, _, i, j]: bool, or for padding alone keep[b, j]: bool or lengths[b]: i32"
 _ROWS_CHECKED = 256
+# Added to hide a key: exp of it is 0, and it is so small that differences of scores survive in a row that sees nothing.
+_HIDDEN = -1e4
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +143,8 @@ def whole_mask(
             raise mechanism.error(what, "declare it without a dtype, and add it to the scores", declared.span)
         return shown
     if mask.dtype != torch.bool:
-        return mask
-    hidden = torch.tensor(torch.finfo(dtype).min, dtype=dtype, device=mask.device)
-    return torch.where(mask, torch.zeros((), dtype=dtype, device=mask.device), hidden)
+        return mask.clamp(min=_HIDDEN)
+    return torch.zeros((), dtype=dtype, device=mask.device).where(mask, _HIDDEN)
 
 
 def lengths_of(padding: Tensor, declared: Input, mechanism: Mechanism) -> Tensor:
