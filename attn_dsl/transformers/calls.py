@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from attn_dsl.ir.cascade import Input, Param
-from attn_dsl.runtime.sizes import DTYPES
+from attn_dsl.runtime.sizes import DTYPES, NAMES
 from attn_dsl.transformers.masks import (
     DECLARATIONS,
     KEEP,
@@ -36,6 +36,7 @@ _FOR_OTHERS = frozenset(
 )  # fmt: skip
 _IN_THE_MASK = frozenset({"is_causal", "sliding_window"})
 _SEED = "seed"
+_HELP = {"output_attentions": "call the model without it: a kernel does not store the weights"}
 
 
 def attention_interface(mechanism: Mechanism) -> Callable[..., tuple[Tensor, None]]:
@@ -140,22 +141,23 @@ def _require_nothing_left(mechanism: Mechanism, offered: Mapping[str, Any], feat
         if name == "scaling":
             _require_scale(mechanism, value, features)
             continue
-        kind = "a tensor" if isinstance(value, Tensor) else repr(value)
-        shown = f"the model gives {name}={kind}, which {cascade.name} does not take"
-        raise mechanism.error(
-            shown, f"declare {_declaration(name, value)}; takes={{'own name': '{name}'}} renames"
-        )
+        kind = f"a tensor {tuple(value.shape)}" if isinstance(value, Tensor) else repr(value)
+        what = f"the model gives {name}={kind}, which {cascade.name} does not take"
+        raise mechanism.error(what, _HELP.get(name) or _declaration(name, value))
 
 
 def _declaration(name: str, value: object) -> str:
+    """How a file takes an argument of a model."""
     match value:
         case Tensor():
             axes = {"s_aux": "h", "position_bias": "_, h, i, j"}.get(name, ", ".join("_" * value.dim()))
-            return f"input {name}[{axes}]"
+            dtype = "" if value.is_floating_point() else f": {NAMES[value.dtype]}"
+            declaration = f"input {name}[{axes}]{dtype}"
         case bool() | int() | float():
-            return f"param {name}: {type(value).__name__}"
+            declaration = f"param {name}: {type(value).__name__}"
         case _:
-            return f"it away: a {type(value).__name__} is no input"
+            return "call the model without it: it is neither a tensor nor a number"
+    return f"declare {declaration}; under another name with takes={{'...': '{name}'}}"
 
 
 def _require_scale(mechanism: Mechanism, scaling: float, features: int) -> None:

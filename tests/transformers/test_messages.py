@@ -74,7 +74,7 @@ WRONG: dict[str, Call] = {
     "position_bias": attend(CAUSAL, position_bias=torch.zeros(1, 4, 4, 4)),
     "packed": attend(CAUSAL, cu_seq_lens_q=torch.zeros(3, dtype=torch.int32)),
     "weights_wanted": attend(CAUSAL, output_attentions=True),
-    "unknown_object": attend(CAUSAL, cache=object()),
+    "unknown_object": attend(CAUSAL, cache=[1, 2]),
     "window_of_none": attend(WINDOW, sliding_window=None),
     "window_twice": attend(WINDOW, {"sliding_window": 3}, sliding_window=4),
     "input_that_none_gives": attend(text("slope[(g r)]", "causal_at_end(i, j)"), position_ids=torch.zeros(1)),

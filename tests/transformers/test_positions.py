@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import Tensor
 
 import attn_dsl
@@ -45,19 +43,18 @@ def operands(rows: int, keys: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("name", (*FILES, *OWN))
-@given(rows=st.integers(1, 7), keys=st.integers(1, 7))
-def test_no_row_meets_a_key_that_it_is_not_said_to_see(name: str, rows: int, keys: int) -> None:
+def test_no_row_meets_a_key_that_it_is_not_said_to_see(name: str) -> None:
     attention = load(name)
-    said = keys_seen(
-        row_guards(attention.cascade, "i", "j"), attention.params, (rows, keys), torch.arange(rows)
-    )
-    q, k, v = operands(rows, keys)
-    before = attention.reference(q, k, v)
-    for j in range(keys):
-        other = v.clone()
-        other[:, :, j] += 1
-        met = (attention.reference(q, k, other) != before).any(-1).any(1)[0]
-        assert not (met & ~said[:, j]).any()
+    guards = row_guards(attention.cascade, "i", "j")
+    for rows, keys in ((7, 7), (3, 7), (7, 4), (1, 5)):
+        said = keys_seen(guards, attention.params, (rows, keys), torch.arange(rows))
+        q, k, v = operands(rows, keys)
+        before = attention.reference(q, k, v)
+        for j in range(keys):
+            other = v.clone()
+            other[:, :, j] += 1
+            met = (attention.reference(q, k, other) != before).any(-1).any(1)[0]
+            assert not (met & ~said[:, j]).any()
 
 
 @pytest.mark.parametrize("name", (*FILES, *OWN))
