@@ -1,7 +1,7 @@
 """Train a small language model, byte by byte, from scratch on the CPU: with a mechanism, and with SDPA beside it.
 
-    python examples/train_tiny_lm.py                       # a window of 128 keys with a learned sink in every head
-    python examples/train_tiny_lm.py --attention examples/positions/alibi.attn --steps 500
+    python examples/train_tiny_lm.py     # a learned slope in every head (ALiBi)
+    python examples/train_tiny_lm.py --attention examples/normalisers/sink_logits.attn --steps 500
 
 The text is the reference of the Python language that every Python carries (``pydoc_data.topics``, half a megabyte); from
 its last tenth come 64 stretches for validation. Both models begin with the same weights and see the same bytes.
@@ -32,13 +32,13 @@ LAYERS, HEADS, FEATURES, CONTEXT, BATCH, VALIDATION = 3, 4, 128, 256, 8, 64
 
 
 class Mechanism(nn.Module):
-    """A file as causal attention of [b, h, i, d]: the inputs beside query, key and value are learned, from zero."""
+    """A file as causal attention of [b, h, i, d]: the inputs beside query, key and value are learned."""
 
     def __init__(self, file: Path) -> None:
         super().__init__()
         compiled = attn_dsl.compile(file)
         heads = compiled.cascade.inputs[0].axes[1:2]
-        learn = {i.name: _zeros(i, heads) for i in compiled.cascade.inputs[3:]}
+        learn = {i.name: _first(i, heads) for i in compiled.cascade.inputs[3:]}
         self.attend = attn_dsl.nn.Attention(compiled, learn=learn)
         self.require_causal()
 
@@ -57,12 +57,13 @@ class Mechanism(nn.Module):
             raise click.UsageError(f"{self.attend.attention.name} sees later keys; take a causal file")
 
 
-def _zeros(declared: Input, heads: tuple[object, ...]) -> Tensor:
+def _first(declared: Input, heads: tuple[object, ...]) -> Tensor:
     if declared.axes not in ((), heads):
         raise click.UsageError(
             f"'{declared.name}' is neither a number nor one for each head; take another file"
         )
-    return torch.zeros([HEADS] * len(declared.axes))
+    spread = 0.5 ** torch.linspace(2, 8, HEADS)  # what ALiBi takes for slopes: 1/4, 1/16, 1/64, 1/256
+    return spread if declared.axes else spread[0]
 
 
 class Causal(nn.Module):
@@ -96,10 +97,12 @@ class LanguageModel(nn.Module):
         self.bytes, self.places = nn.Embedding(256, FEATURES), nn.Embedding(CONTEXT, FEATURES)
         self.blocks = nn.Sequential(*(Block(attention()) for _ in range(LAYERS)))
         self.last = nn.LayerNorm(FEATURES)
+        for table in (self.bytes, self.places):
+            nn.init.normal_(table.weight, std=0.02)
 
     def forward(self, given: Tensor) -> Tensor:
         x = self.bytes(given) + self.places.weight[: given.shape[1]]
-        return self.last(self.blocks(x)) @ self.bytes.weight.T / FEATURES**0.5
+        return self.last(self.blocks(x)) @ self.bytes.weight.T
 
 
 @dataclass
@@ -170,7 +173,7 @@ def draw_curves(curves: list[Curve], path: Path) -> None:
 
 @click.command()
 @click.option("--attention", type=click.Path(exists=True, path_type=Path), metavar="FILE", show_default=True,
-              default=ROOT / "examples" / "normalisers" / "sink_logits.attn", help="The mechanism.")  # fmt: skip
+              default=ROOT / "examples" / "positions" / "alibi.attn", help="The mechanism.")  # fmt: skip
 @click.option("--steps", type=click.IntRange(1), default=300, show_default=True, help="Steps of each model.")
 @click.option(
     "--seed", type=int, default=0, show_default=True, help="Of the first weights and the bytes drawn."

@@ -26,7 +26,8 @@ from attn_dsl.transformers.mechanism import Mechanism
 from attn_dsl.transformers.positions import first_counted_from_start, keys_seen, mentions
 
 MASKS = MASK, KEEP, LENGTHS = "mask", "keep", "lengths"
-DECLARATIONS = "mask[b, _, i, j]: bool, or for padding alone keep[b, j]: bool or lengths[b]: i32"
+_WHOLE = "mask[b, _, i, j]: bool"
+DECLARATIONS = f"{_WHOLE}, or for padding alone keep[b, j]: bool or lengths[b]: i32"
 _ROWS_CHECKED = 256
 # Added to hide a key: exp of it is 0, and it is so small that differences of scores survive in a row that sees nothing.
 _HIDDEN = -1e4
@@ -55,6 +56,8 @@ def mask_interface(mechanism: Mechanism) -> Callable[..., Tensor | None]:
     ) -> Tensor | None:  # fmt: skip
         device = kwargs.get("device", "cpu")
         extent = Extent(q_length, kv_length, int(q_offset), kv_offset, batch_size, device)
+        if mask_function is not bidirectional_mask_function:
+            require_last_row_at_last_key(mechanism, extent)
         require_positions(mechanism, extent)
         if mechanism.extra(MASK) is not None or not (allow_is_causal_skip or allow_is_bidirectional_skip):
             return sdpa_mask(
@@ -74,18 +77,21 @@ def mask_interface(mechanism: Mechanism) -> Callable[..., Tensor | None]:
 def require_positions(mechanism: Mechanism, extent: Extent) -> None:
     """ArgumentError where rows or keys are not the whole sequence and the file counts them from its start."""
     cascade, row, key = mechanism.cascade, mechanism.row, mechanism.key
-    if extent.rows != extent.keys and mentions(cascade, row):
-        if (line := first_counted_from_start(cascade, row)) is not None:
-            what = f"{extent.rows} rows for {extent.keys} keys, and {cascade.name} counts rows from the first key"
-            raise mechanism.error(what, f"a row is at {row} + size({key}) - size({row}): causal_at_end", line)
-        if extent.row_offset + extent.rows != extent.key_offset + extent.keys and extent.row_offset:
-            what = f"the last row is not at the last key, as {cascade.name} has it: keys of a static cache"
-            raise mechanism.error(what, "use a dynamic cache, which holds the keys there are")
+    if extent.rows != extent.keys and (line := first_counted_from_start(cascade, row)) is not None:
+        what = f"{extent.rows} rows for {extent.keys} keys, and {cascade.name} counts rows from the first key"
+        raise mechanism.error(what, f"a row is at {row} + size({key}) - size({row}): causal_at_end", line)
     if extent.key_offset and (line := first_counted_from_start(cascade, key)) is not None:
-        what = (
-            f"the cache has dropped {extent.key_offset} keys, and {cascade.name} counts keys from the first"
-        )
+        dropped = f"the cache has dropped {extent.key_offset} keys"
+        what = f"{dropped}, and {cascade.name} counts keys from the first"
         raise mechanism.error(what, f"count from the last: {key} - size({key})", line)
+
+
+def require_last_row_at_last_key(mechanism: Mechanism, extent: Extent) -> None:
+    """ArgumentError where a cache has room for keys to come, and the file counts rows from the last of its keys."""
+    last = extent.row_offset + extent.rows, extent.key_offset + extent.keys
+    if last[0] != last[1] and mentions(mechanism.cascade, mechanism.row):
+        what = f"the last row is at {last[0] - 1} of {last[1]} keys, in {mechanism.cascade.name} at the last: a static cache"
+        raise mechanism.error(what, "use a dynamic cache, which holds the keys there are")
 
 
 def default_pattern(extent: Extent, causal: bool, window: int | None) -> Callable[..., Any]:
@@ -117,9 +123,7 @@ def require_within(
         at, key = outside[0, 2:].tolist()
         name = mechanism.cascade.name
         what = f"row {int(rows[at])} of {name} may see key {key}, which the model's mask hides"
-        raise mechanism.error(
-            what, f"hide it in the file, or take the model's mask: input {DECLARATIONS.split(', or')[0]}"
-        )
+        raise mechanism.error(what, f"hide it in the file, or take the model's mask: input {_WHOLE}")
 
 
 def whole_mask(

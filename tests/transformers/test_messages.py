@@ -85,6 +85,7 @@ WRONG: dict[str, Call] = {
     "mask_that_adds": attend(MASKED, attention_mask=torch.ones(2, 1, 4, 4)),
     "wider_than_the_window": mask(CAUSAL, mask_function=sliding_window_causal_mask_function(2)),
     "rows_from_the_start": mask(text(where="causal(i, j)"), rows=1),
+    "static_cache_first": mask(CAUSAL, rows=2, q_offset=0),
     "static_cache": mask(CAUSAL, rows=1, q_offset=1),
     "keys_from_the_start": mask(text(where="causal_at_end(i, j) and j >= 1"), rows=1, q_offset=7, kv_offset=4),
 }  # fmt: skip
