@@ -3,11 +3,13 @@
     attention = attn_dsl.compile("sliding_window.attn", window=512)
     out = attention(q, k, v)
 
-``compile`` and ``Attention`` bring torch and are imported when first used, so that ``attn check`` is quick.
+``compile`` and ``Attention`` bring torch and are imported when first used, so that ``attn check`` is quick; so are
+``attn_dsl.nn`` (a torch module) and ``attn_dsl.transformers`` (in a model of that library).
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from attn_dsl.codegen.schedule import Schedule
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
+    if name in ("nn", "transformers"):
+        return import_module(f"attn_dsl.{name}")
     if name not in ("Attention", "compile"):
         raise AttributeError(f"module 'attn_dsl' has no attribute '{name}'")
     from attn_dsl.runtime import attention

@@ -15,7 +15,8 @@
 
 The intermediate representation that all of them share is ``attn_dsl.ir``. Stages 3 and 4 are called by stage 5;
 stage 2 shares nothing with them, so that it can judge what they produce (``attn_dsl.testing``). Everything a
-person types goes through ``attn_dsl.cli`` or ``attn_dsl.compile``.
+person types goes through ``attn_dsl.cli`` or ``attn_dsl.compile``; ``attn_dsl.nn`` and ``attn_dsl.transformers`` put
+what it gives into torch modules and models.
 """
 
 from __future__ import annotations

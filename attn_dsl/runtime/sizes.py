@@ -45,23 +45,26 @@ def _by_name(cascade: Cascade, args: tuple[Any, ...], kwargs: Mapping[str, Any])
     if len(args) > len(names):
         raise ArgumentError(
             Diagnostic(
-                f"{cascade.name} takes {len(names)} arguments, {len(args)} given", help=_signature(cascade)
+                f"{cascade.name} takes {len(names)} arguments, {len(args)} given", help=signature_of(cascade)
             )
         )
     given = dict(zip(names, args, strict=False))
     for name, value in kwargs.items():
         if name not in names:
-            raise ArgumentError(Diagnostic(f"{cascade.name} has no input '{name}'", help=_signature(cascade)))
+            raise ArgumentError(
+                Diagnostic(f"{cascade.name} has no input '{name}'", help=signature_of(cascade))
+            )
         if name in given:
-            raise ArgumentError(Diagnostic(f"'{name}' is given twice", help=_signature(cascade)))
+            raise ArgumentError(Diagnostic(f"'{name}' is given twice", help=signature_of(cascade)))
         given[name] = value
     missing = [n for n in names if n not in given]
     if missing:
-        raise ArgumentError(Diagnostic(f"'{missing[0]}' is missing", help=_signature(cascade)))
+        raise ArgumentError(Diagnostic(f"'{missing[0]}' is missing", help=signature_of(cascade)))
     return given
 
 
-def _signature(cascade: Cascade) -> str:
+def signature_of(cascade: Cascade) -> str:
+    """The call of a mechanism, every input as it is declared."""
     return f"{cascade.name}({', '.join(map(describe, cascade.inputs))})"
 
 
@@ -83,14 +86,20 @@ def _tensor(declared: Input, value: Any, device: torch.device) -> torch.Tensor:
             wanted = "a torch.Tensor" if declared.axes else "a number or a 0-d torch.Tensor"
             raise _wrong(declared, f"is a {type(value).__name__}, not a tensor", f"pass {wanted}")
         value = torch.tensor(value, dtype=DTYPES[declared.dtype or "f32"])
-    if value.layout != torch.strided:
-        raise _wrong(declared, f"has layout {value.layout}, not strided", "convert it: .to_dense()")
     if value.dim() == 0:
         value = value.to(device)
     if value.device != device:
         raise _wrong(
             declared, f"is on {value.device}, others on {device}", "move all arguments to one device"
         )
+    check_argument(declared, value)
+    return value
+
+
+def check_argument(declared: Input, value: torch.Tensor) -> None:
+    """ArgumentError where a tensor's layout, number of dimensions or dtype is not what its input declares."""
+    if value.layout != torch.strided:
+        raise _wrong(declared, f"has layout {value.layout}, not strided", "convert it: .to_dense()")
     if value.dim() != len(declared.axes):
         raise _wrong(
             declared,
@@ -111,7 +120,6 @@ def _tensor(declared: Input, value: Any, device: torch.device) -> torch.Tensor:
         raise _wrong(
             declared, f"has dtype {value.dtype}, not {DTYPES[wanted]}", f"convert it: .to({DTYPES[wanted]})"
         )
-    return value
 
 
 def _wrong(declared: Input, what: str, help: str) -> ArgumentError:
