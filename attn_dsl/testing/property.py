@@ -37,21 +37,22 @@ class Case:
     unjudged: int = 0
 
 
-def run_case(number: int, seed: int, target: str | None, tries: int = 0) -> Case:
-    """Try the property on the mechanism of a number. ``tries``: simpler ones to try if it fails."""
+def run_case(number: int, seed: int, target: str | None, tries: int = 0, *, gradients: bool = False) -> Case:
+    """Try the property on the mechanism of a number. ``tries``: simpler ones to try if it fails. ``gradients``: of the
+    gradients of its arguments, not of its results."""
     choices = spread(seed, number)
-    case = _tried(number, choices, target)
+    case = _tried(number, choices, target, gradients)
     if case.outcome is not Outcome.FAILED or not tries:
         return case
 
     def fails(record: list[int]) -> list[int] | None:
         """The choices really made where they make a case that fails in the same way."""
         candidate = replay(record)
-        again = _tried(number, candidate, target)
+        again = _tried(number, candidate, target, gradients)
         same = again.outcome is Outcome.FAILED and _manner(again) == _manner(case)
         return candidate.record if same else None
 
-    return _tried(number, replay(shrunk(choices.record, fails, tries)), target)
+    return _tried(number, replay(shrunk(choices.record, fails, tries)), target, gradients)
 
 
 def _manner(case: Case) -> str:
@@ -59,11 +60,11 @@ def _manner(case: Case) -> str:
     return re.sub(r"\d+|'[^']*'", "", case.report.partition("\n")[0])[:60].split("; the worst")[0]
 
 
-def _tried(number: int, choices: Choices, target: str | None) -> Case:
+def _tried(number: int, choices: Choices, target: str | None, gradients: bool) -> Case:
     found: Mechanism | None = None
     try:
         found = mechanism(choices)
-        verdict = violation(found, target)
+        verdict = violation(found, target, gradients=gradients)
     except NotLoweredError as error:
         return Case(number, Outcome.REFUSED, re.sub("'[^']*'", "_", error.diagnostics[0].message))
     except AttnError as error:
@@ -80,13 +81,17 @@ def _place(error: Exception) -> str:
     return f"{frame.filename.rpartition('/')[2]}, {frame.name}"
 
 
-def violation(found: Mechanism, target: str | None) -> Verdict:
-    """What is wrong with a mechanism on a target. NotLoweredError where it has no kernel."""
+def violation(found: Mechanism, target: str | None, *, gradients: bool = False) -> Verdict:
+    """What is wrong with a mechanism, or with its gradients, on a target. NotLoweredError where it has no kernel."""
     from attn_dsl.ir.printer import cascade_key, print_cascade
     from attn_dsl.language.load import load_text
     from attn_dsl.runtime.attention import compile
 
     attention = compile(found.text, target=target, schedule=found.schedule)
+    if gradients:
+        from attn_dsl.testing.gradients import judge_gradients
+
+        return judge_gradients(attention, found.example)
     again = load_text(print_cascade(attention.cascade)).cascade
     if again != attention.cascade or cascade_key(again) != cascade_key(attention.cascade):
         return Verdict("printed and parsed again it is another cascade")

@@ -1,0 +1,180 @@
+"""Gradients against their meaning: the rule that derives them, and the kernels that compute them, each by itself.
+
+The rule: the backward cascade, evaluated by the reference in f64, gives what autograd gives through the reference.
+The kernels: what a call's backward pass gives is within the bounds that running error analysis derives for that
+cascade, with the outputs it reads rounded to the type in which they were stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from attn_dsl.codegen.binding import bind as bind_params
+from attn_dsl.codegen.binding import launch_params
+from attn_dsl.differentiation import Backward, backward
+from attn_dsl.errors import AttnError
+from attn_dsl.ir.cascade import Cascade, Einsum, Index, Statement
+from attn_dsl.ir.expr import Cast, IndexVar, Read
+from attn_dsl.reference import evaluate
+from attn_dsl.rewrites.definitions import fresh_name
+from attn_dsl.runtime.sizes import NAMES, bind, evaluate_size
+from attn_dsl.testing.checking import Verdict
+from attn_dsl.testing.rounding import Bounded, bounded_results
+from attn_dsl.testing.strategies import Example
+from attn_dsl.testing.tolerance import compare
+
+if TYPE_CHECKING:
+    from attn_dsl.runtime.attention import Attention
+
+# Two evaluations in f64 differ by no more than this of what kernels may be off, in f32 at best.
+RULE = 1e-4
+
+
+def judge_gradients(attention: Attention, example: Example) -> Verdict:
+    """Compare the gradients of all floating arguments, for random adjoints, with their meaning. NotLoweredError where a
+    mechanism has none."""
+    leaves = {
+        n: t.detach().requires_grad_() if t.is_floating_point() else t for n, t in example.arguments.items()
+    }
+    wanted = {n: t for n, t in leaves.items() if t.requires_grad}
+    try:
+        outputs = attention(**leaves)
+        outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+        adjoints = _adjoints(outputs)
+        given = [(o, a) for o, a in zip(outputs, adjoints, strict=True) if o.requires_grad]
+        if not given:
+            return Verdict("")
+        found = torch.autograd.grad(
+            [o for o, _ in given], list(wanted.values()), [a for _, a in given], materialize_grads=True,
+            allow_unused=True,
+        )  # fmt: skip
+    except AttnError:
+        raise
+    except Exception as error:  # noqa: BLE001  (a generated kernel may fail in any way)
+        return Verdict(f"raised {type(error).__name__}: {error}")
+    gradients = dict(zip(wanted, found, strict=True))
+    expected = _meaning(attention, example.arguments, adjoints)
+    return _compared(gradients, expected, _bounds(attention, example.arguments, outputs, adjoints))
+
+
+def _adjoints(outputs: tuple[Tensor, ...]) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(7)
+    return [torch.randn(o.shape, generator=generator).to(o.device, o.dtype) for o in outputs]
+
+
+def _meaning(
+    attention: Attention, arguments: Mapping[str, Tensor], adjoints: list[Tensor]
+) -> dict[str, Tensor]:
+    """By autograd, in f64."""
+    exact = {
+        n: t.detach().double().requires_grad_() if t.is_floating_point() else t for n, t in arguments.items()
+    }
+    cascade = attention.cascade
+    sizes = bind(cascade, attention.params, (), dict(arguments)).sizes
+    found = evaluate(cascade, attention.params, exact, sizes, torch.float64)
+    wanted = {n: t for n, t in exact.items() if t.requires_grad}
+    pairs = [(found[o.name], a) for o, a in zip(cascade.outputs, adjoints, strict=True)]
+    pairs = [(o, a.double()) for o, a in pairs if o.requires_grad]
+    if not pairs:
+        return {n: torch.zeros_like(t) for n, t in wanted.items()}
+    gradients = torch.autograd.grad(
+        [o for o, _ in pairs], list(wanted.values()), [a for _, a in pairs], materialize_grads=True,
+        allow_unused=True,
+    )  # fmt: skip
+    return dict(zip(wanted, gradients, strict=True))
+
+
+def _bounds(
+    attention: Attention, arguments: Mapping[str, Tensor], outputs: tuple[Tensor, ...], adjoints: list[Tensor]
+) -> tuple[dict[str, Tensor], dict[str, Bounded]]:
+    """What the rule says the gradients are, in f64; and what kernels may make of them."""
+    at_launch = launch_params(attention.cascade)
+    fixed = {n: v for n, v in attention.params.items() if n not in at_launch}
+    wanted = tuple(n for n, t in arguments.items() if t.is_floating_point())
+    passes = backward(bind_params(attention.cascade, fixed, {}), wanted, "f32")
+    whole = one_cascade(passes)
+    names = [o.name for o in attention.cascade.outputs]
+    seeds = {passes.seeds[n]: a for n, a in zip(names, adjoints, strict=True) if n in passes.seeds}
+    given = {**{n: t.detach() for n, t in arguments.items()}, **seeds}
+    sizes = dict(bind(attention.cascade, attention.params, (), dict(arguments)).sizes)
+    for index in whole.indices:
+        if index.name not in sizes:
+            size = evaluate_size(index.size, attention.params, sizes)
+            assert size is not None
+            sizes[index.name] = size
+    exact = evaluate(whole, attention.params, given, sizes, torch.float64)
+    stored = {n: NAMES[o.dtype] for n, o in zip(names, outputs, strict=True) if n in passes.kept}
+    bounded = bounded_results(with_stored(whole, stored), attention.params, given, sizes)
+    gradient = passes.gradients
+    return {n: exact[t] for n, t in gradient.items()}, {n: bounded[t] for n, t in gradient.items()}
+
+
+def one_cascade(passes: Backward) -> Cascade:
+    """The backward pass from its beginning to its end, with all it keeps computed anew."""
+    first, last = passes.cascade, passes.finish
+    finished = {o.name for o in last.outputs}
+    wanted = set(passes.gradients.values())
+    indices: dict[str, Index] = {i.name: i for i in (*first.indices, *last.indices)}
+    return replace(
+        first,
+        indices=tuple(indices.values()),
+        statements=(*first.statements, *last.statements),
+        outputs=(*(o for o in first.outputs if o.name in wanted - finished), *last.outputs),
+        saved=(),
+    )
+
+
+def with_stored(cascade: Cascade, dtypes: Mapping[str, str]) -> Cascade:
+    """The cascade in which computed tensors are read as they were stored, rounded to these dtypes."""
+    rounded = {n: d for n, d in dtypes.items() if d in ("f16", "bf16")}
+    names = {n: fresh_name(cascade, f"{n}_unrounded") for n in rounded}
+    statements: list[Statement] = []
+    for at, statement in enumerate(cascade.statements):
+        target = statement.target
+        if target not in rounded:
+            statements.append(statement)
+            continue
+        statements.append(replace(statement, target=names[target]))
+        if any(s.target == target for s in cascade.statements[at + 1 :]):
+            continue  # its last contribution is to come
+        keys = tuple(IndexVar(d) for d in statement.dims)
+        body = Cast(rounded[target], Read(names[target], keys))
+        statements.append(Einsum(target, statement.dims, keys, None, (), body))
+    return replace(cascade, statements=tuple(statements))
+
+
+def _compared(
+    found: Mapping[str, Tensor], expected: Mapping[str, Tensor], derived: tuple[dict[str, Tensor], dict[str, Bounded]]
+) -> Verdict:  # fmt: skip
+    elements = unjudged = 0
+    exact, bounded = derived
+    for name, gradient in found.items():
+        meant = expected[name]
+        ruled = exact[name].reshape(meant.shape) if name in exact else torch.zeros_like(meant)
+        none = Bounded(torch.zeros_like(meant), torch.zeros_like(meant))
+        bound = bounded.get(name, none)
+        bound = Bounded(bound.value.reshape(meant.shape), bound.error.reshape(meant.shape))
+        if wrong := _apart(ruled, meant, bound.error * (RULE if gradient.dtype != torch.float64 else 1)):
+            return Verdict(f"the rule for the gradient of {name} {wrong}")
+        if gradient.shape != meant.shape:
+            return Verdict(f"the gradient of {name} has shape {tuple(gradient.shape)}")
+        comparison = compare(gradient, bound)
+        if comparison.wrong:
+            return Verdict(f"the gradient of {name}: {comparison}")
+        elements, unjudged = elements + comparison.elements, unjudged + comparison.unjudged
+    return Verdict("", elements, unjudged)
+
+
+def _apart(ruled: Tensor, meant: Tensor, allowed: Tensor) -> str:
+    """How two evaluations in f64 differ, empty where they do not."""
+    same = (ruled == meant) | (ruled.isnan() & meant.isnan())
+    wrong = ~(same | ((ruled - meant).abs() <= allowed + 1e-12 * meant.abs()) | allowed.isinf())
+    if not bool(wrong.any()):
+        return ""
+    place = tuple(int(p) for p in wrong.nonzero()[0])
+    return f"gives {float(ruled[place]):.8g} at {list(place)}, autograd {float(meant[place]):.8g}"
