@@ -15,11 +15,13 @@ from collections.abc import Iterator
 from itertools import combinations
 from math import prod
 
+import numpy as np
+
 from attn_dsl.account.streams import StreamCounter, TooManyPoints, key_of
-from attn_dsl.account.values import Facts, Grid, evaluate
+from attn_dsl.account.values import Array, Facts, Grid, evaluate
 from attn_dsl.analysis.predicates import Alternatives, Conjunction
 from attn_dsl.analysis.presence import FALSE, TRUE
-from attn_dsl.ir.expr import Const, Expr, Op, Read
+from attn_dsl.ir.expr import Const, Expr, IndexVar, Op, Read
 from attn_dsl.ir.walk import walk
 
 MOST_ALTERNATIVES = 6  # 63 conjunctions to count
@@ -40,6 +42,27 @@ def count(predicate: Expr, grid: Grid, streams: frozenset[str], facts: Facts) ->
             found_here = _conjunction(atoms, grid, streams, facts)
             total += found_here if size % 2 else -found_here
     return total
+
+
+def exists(predicate: Expr, grid: Grid, streams: frozenset[str], facts: Facts) -> Array:
+    """Which rows of the grid have a point where a total predicate holds; of length 1 along the streams."""
+    names = frozenset(n for n in grid.variables if grid.axes_of(n) & streams)
+    found = Alternatives(names, facts.params, facts.cascade, MOST_ALTERNATIVES).of(predicate)
+    result: Array = np.zeros((1,) * len(grid.axes), dtype=np.bool_)
+    for atoms in found:
+        if FALSE in atoms or any(grid.lengths[s] == 0 for s in streams):
+            continue
+        inner = _inner(atoms, grid, streams)
+        some: Array = np.ones((1,) * len(grid.axes), dtype=np.bool_)
+        for stream in sorted(inner):
+            mine = tuple(a for a in atoms if stream in grid.along(a))
+            some = some & (StreamCounter(stream, mine, grid, facts).counts(grid) > 0)
+        for atom in atoms:
+            if not grid.along(atom) & inner:
+                some = some & evaluate(atom, grid, facts)
+        outer = tuple(at for at, a in enumerate(grid.axes) if a in streams)
+        result = result | some.any(axis=outer, keepdims=True)
+    return result
 
 
 def _irredundant(terms: list[Conjunction]) -> list[Conjunction]:
@@ -104,20 +127,24 @@ def _restricted(grid: Grid, axes: frozenset[str]) -> Grid:
 
 def _component(atoms: Conjunction, grid: Grid, streams: frozenset[str], facts: Facts) -> int:
     inner = _inner(atoms, grid, streams)
-    own = _read_beside(atoms, grid, inner)
-    if own and prod(grid.lengths[a] for a in own) <= _SEPARATE:
+    named = _varies_beside(atoms, grid, inner, IndexVar)
+    own = named or _varies_beside(atoms, grid, inner, Read)
+    if named or (own and prod(grid.lengths[a] for a in own) <= _SEPARATE):
         axis = own[0]
         places = (grid.part(axis, at, at + 1) for at in range(grid.lengths[axis]))
         return sum(_component(atoms, place, streams, facts) for place in places)
     return _along(inner, atoms, grid, facts)
 
 
-def _read_beside(atoms: Conjunction, grid: Grid, inner: frozenset[str]) -> tuple[str, ...]:
-    """The axes of rows along which what is read along a stream is another: the batches of ``document[b, j]``."""
+def _varies_beside(
+    atoms: Conjunction, grid: Grid, inner: frozenset[str], kind: type[IndexVar] | type[Read]
+) -> tuple[str, ...]:
+    """The axes of rows along which what is read along a stream is another: the batches of ``document[b, j]``, read
+    as such, or as a variable of its own (its extremes in a tile)."""
     found: set[str] = set()
     for atom in atoms:
         for node in walk(atom):
-            along = grid.along(node) if isinstance(node, Read) else frozenset[str]()
+            along = grid.along(node) if isinstance(node, kind) else frozenset[str]()
             found |= along - inner if along & inner else set[str]()
     return tuple(a for a in grid.axes if a in found)
 
@@ -167,4 +194,4 @@ def _stretches(grid: Grid, rows: tuple[str, ...]) -> Iterator[Grid]:
         yield from _stretches(part, rows) if step == 1 else (part,)
 
 
-__all__ = ["TooManyPoints", "count"]
+__all__ = ["TooManyPoints", "count", "exists"]

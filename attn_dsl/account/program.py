@@ -8,6 +8,7 @@ from math import prod
 from attn_dsl.account.counting import TooManyPoints
 from attn_dsl.account.live import Live, count_live
 from attn_dsl.account.model import KernelAccount, LoopAccount, Operations, Passes
+from attn_dsl.account.presences import with_presences, without_certainties
 from attn_dsl.account.tiles import Rows, TileCount, count_tiles
 from attn_dsl.account.unknown import is_known, loosened
 from attn_dsl.account.values import Facts
@@ -47,7 +48,9 @@ class _Kernel:
         self, kernel: LoweredKernel, lowering: Lowering, facts: Facts, tensor_bytes: Mapping[str, int],
         written: int | None, on_cpu: bool,
     ) -> None:  # fmt: skip
-        self.kernel, self.lowering, self.facts = kernel, lowering, facts
+        guards = [i.visits.guard for i in kernel.text.body.items if isinstance(i, Loop)]
+        self.kernel, self.lowering = kernel, lowering
+        self.facts = with_presences(facts, lowering.flow, guards)
         self.tensor_bytes, self.written, self.on_cpu = tensor_bytes, written, on_cpu
         self.counter = Counter(kernel, facts.sizes)
         self.row_tiles = dict(kernel.tiles.rows)
@@ -116,7 +119,8 @@ class _Kernel:
         if key not in self.loops:
             whole = self._whole_of(visits)
             indices = (*self.kernel.plan.programs, *self.row_tiles, *visits.stream, *whole)
-            live = count_live(visits.guard, indices, frozenset(visits.stream), self.facts)
+            guard = without_certainties(visits.guard, self.facts)
+            live = count_live(guard, indices, frozenset(visits.stream), self.facts)
             tiles, exact = self._tiles(visits, whole)
             lanes = prod(self.row_tiles.values()) * prod(self.kernel.tiles.streams[s] for s in visits.stream)
             lanes *= tiles.visited * prod(self.facts.sizes[i] for i in whole)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from attn_dsl.account.values import Facts, reads
+from attn_dsl.analysis.interval import interval_test
 from attn_dsl.analysis.iteration import IndexBounds, IterationPlan, Term
 from attn_dsl.analysis.presence import conjunction, disjunction, negation
 from attn_dsl.codegen.tiles import Visits
@@ -34,8 +35,13 @@ def is_known(visits: Visits, facts: Facts) -> bool:
     terms = visits.plan.terms
     limits = (e for t in terms for b in t.bounds for e in (*b.lower, *b.upper))
     conditions = (c for t in terms for c in t.row_conditions)
-    tested = () if visits.tested is None else (visits.tested,)
+    tested = () if visits.tested is None else _read_by_test(visits.tested, facts)
     return all(facts.knows(e) for e in (*limits, *conditions, *tested))
+
+
+def _read_by_test(guard: Expr, facts: Facts) -> tuple[Expr, ...]:
+    """What an interval test of a guard looks at; whatever else the guard asks may hold anywhere."""
+    return tuple(e.read for e in interval_test(guard, facts.params, facts.cascade).extrema)
 
 
 def loosened(visits: Visits, facts: Facts) -> Visits:

@@ -16,7 +16,7 @@ import numpy as np
 
 from attn_dsl.analysis.presence import PRESENT
 from attn_dsl.ir.cascade import Cascade
-from attn_dsl.ir.expr import Cast, Const, Default, Detach, Expr, IndexVar, Op, ParamRef, Read, Select, SizeOf
+from attn_dsl.ir.expr import Cast, Const, Default, Detach, Expr, IndexVar, Member, Op, ParamRef, Read, Select, SizeOf
 from attn_dsl.ir.walk import children, index_names, walk
 
 # numpy's own annotations leave the element type open here; arrays are int64, float64 or bool.
@@ -26,19 +26,24 @@ Array = Any
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What is known of a call. ``sizes``: of every index; ``tensors``: of those inputs whose values are given, by
-    name, as numpy arrays laid out as the file declares them."""
+    name, as numpy arrays laid out as the file declares them; ``presences``: of computed tensors, whether an element
+    exists, over the tensor's own indices, of length 1 where it does not vary."""
 
     cascade: Cascade
     params: Mapping[str, int | float | bool]
     sizes: Mapping[str, int]
     tensors: Mapping[str, Array] = field(default_factory=dict[str, Array])
+    presences: Mapping[str, Array] = field(default_factory=dict[str, Array])
 
     def knows(self, expr: Expr) -> bool:
         """Whether an expression can be evaluated: it reads given inputs and plain operators alone."""
         match expr:
             case Read(tensor=tensor):
-                if tensor.startswith(PRESENT) or tensor not in self.tensors:
+                known = tensor.removeprefix(PRESENT) in self.presences if tensor.startswith(PRESENT) else tensor in self.tensors
+                if not known:
                     return False
+            case Member():
+                return False
             case ParamRef(name=name):
                 return name in self.params
             case SizeOf(index=index):
@@ -49,14 +54,7 @@ class Facts:
                 return False
             case _:
                 pass
-        return all(self.knows(child) for child in children(expr)) and not _is_membership(expr)
-
-
-def _is_membership(expr: Expr) -> bool:
-    from attn_dsl.ir.expr import Member
-
-    return isinstance(expr, Member)
-
+        return all(self.knows(child) for child in children(expr))
 
 @dataclass(frozen=True, slots=True)
 class Grid:
@@ -143,6 +141,11 @@ def _evaluate(expr: Expr, grid: Grid, facts: Facts, value: Callable[[Expr], Arra
 
 def _read(read: Read, facts: Facts, value: Callable[[Expr], Array], scalar: tuple[int, ...]) -> Array:
     """Elements of a given tensor; where a slot is out of bounds, any element (a guard has said so already)."""
+    if read.tensor.startswith(PRESENT):
+        known = facts.presences[read.tensor.removeprefix(PRESENT)]
+        slots = zip(read.indices, known.shape, strict=True)
+        at = [np.clip(value(s), 0, n - 1) if n > 1 else np.zeros(scalar, dtype=np.int64) for s, n in slots]
+        return known[tuple(at)] if at else known.reshape(scalar)
     declared = facts.cascade.input(read.tensor)
     assert declared is not None
     data = facts.tensors[read.tensor]
