@@ -50,7 +50,7 @@ def exists(predicate: Expr, grid: Grid, streams: frozenset[str], facts: Facts) -
     found = Alternatives(names, facts.params, facts.cascade, MOST_ALTERNATIVES).of(predicate)
     result: Array = np.zeros((1,) * len(grid.axes), dtype=np.bool_)
     for atoms in found:
-        if FALSE in atoms or any(grid.lengths[s] == 0 for s in streams):
+        if FALSE in atoms or prod(grid.lengths.values()) == 0:
             continue
         inner = _inner(atoms, grid, streams)
         some: Array = np.ones((1,) * len(grid.axes), dtype=np.bool_)

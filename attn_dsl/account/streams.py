@@ -27,7 +27,7 @@ from attn_dsl.ir.walk import children, transform, with_children
 
 _MIRRORED = {"lt": "gt", "le": "ge", "gt": "lt", "ge": "le", "eq": "eq", "ne": "ne"}
 _POINTS = 1 << 21  # tried at once
-MOST_POINTS = 1 << 31  # tried at all
+MOST_POINTS = 1 << 28  # tried at all: some seconds
 _DISTANCE = "distance"
 
 
@@ -265,7 +265,7 @@ class _Distances:
         offsets = evaluate(row, counter.grid, counter.facts)
         self.least = int(offsets.min())
         reach = int(offsets.max()) - self.least + counter.length
-        if reach > MOST_POINTS >> 4:
+        if reach > MOST_POINTS:
             raise TooManyPoints(f"{reach} distances")
         distances = np.arange(self.least, self.least + reach, dtype=np.int64)
         grid = Grid((_DISTANCE,), {_DISTANCE: reach}, {_DISTANCE: distances})
@@ -354,6 +354,8 @@ class _Trial:
         first, end = (np.broadcast_to(x, shape).reshape(-1) for x in (first, end))
         flat = [np.broadcast_to(f, shape).reshape(-1) for f in features]
         classes, of_row = _classes(flat, len(first))
+        needed = self.run_of[np.maximum(end[classes] - 1, 0)] + 1 - self.run_of[first[classes]]
+        self._spend(int(np.maximum(needed, 0).sum()))
         order = np.argsort(of_row, kind="stable")
         bounds = np.searchsorted(of_row[order], np.arange(len(classes) + 1))
         found = np.zeros(len(first), dtype=np.int64)
@@ -370,7 +372,6 @@ class _Trial:
                 middle = (low + high) // 2
                 stack += [(low, middle), (middle, high)]
                 continue
-            self._spend(points)
             chosen = [f[classes[low:high]] for f in flat]
             found[rows] = self._tried(chosen, of_row[rows] - low, first[rows], end[rows], runs)
         return found.reshape(shape)

@@ -16,7 +16,20 @@ import numpy as np
 
 from attn_dsl.analysis.presence import PRESENT
 from attn_dsl.ir.cascade import Cascade
-from attn_dsl.ir.expr import Cast, Const, Default, Detach, Expr, IndexVar, Member, Op, ParamRef, Read, Select, SizeOf
+from attn_dsl.ir.expr import (
+    Cast,
+    Const,
+    Default,
+    Detach,
+    Expr,
+    IndexVar,
+    Member,
+    Op,
+    ParamRef,
+    Read,
+    Select,
+    SizeOf,
+)
 from attn_dsl.ir.walk import children, index_names, walk
 
 # numpy's own annotations leave the element type open here; arrays are int64, float64 or bool.
@@ -39,7 +52,11 @@ class Facts:
         """Whether an expression can be evaluated: it reads given inputs and plain operators alone."""
         match expr:
             case Read(tensor=tensor):
-                known = tensor.removeprefix(PRESENT) in self.presences if tensor.startswith(PRESENT) else tensor in self.tensors
+                known = (
+                    tensor.removeprefix(PRESENT) in self.presences
+                    if tensor.startswith(PRESENT)
+                    else tensor in self.tensors
+                )
                 if not known:
                     return False
             case Member():
@@ -55,6 +72,7 @@ class Facts:
             case _:
                 pass
         return all(self.knows(child) for child in children(expr))
+
 
 @dataclass(frozen=True, slots=True)
 class Grid:

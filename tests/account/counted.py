@@ -22,7 +22,9 @@ def counted(attention: attn_dsl.Attention, arguments: Mapping[str, torch.Tensor]
     return total
 
 
-def accounted(attention: attn_dsl.Attention, arguments: Mapping[str, torch.Tensor], sizes: Mapping[str, int]) -> Analysis:
+def accounted(
+    attention: attn_dsl.Attention, arguments: Mapping[str, torch.Tensor], sizes: Mapping[str, int]
+) -> Analysis:
     """The account of the same call: every integer input is a sample."""
     samples = {n: t for n, t in arguments.items() if not t.is_floating_point()}
     real = next(t.dtype for t in arguments.values() if t.is_floating_point())
