@@ -1,8 +1,8 @@
 """``python -m benchmarks.prediction``: the account's least time beside what was measured, for every cell of the results.
 
-The rates of the machine are those that were measured with the results where they are known (products, copies); vector
-operations and exponentials are measured now, unless a run before has kept them. What matters is the order: Spearman's
-rank correlation over all mechanisms, lengths and feature sizes.
+The rates of the machine are those that were measured with the results (products, copies). That of exponentials is
+measured beside a product, and scaled to the results' product, unless a run before has kept it. What matters is the
+order: Spearman's rank correlation over all mechanisms, lengths and feature sizes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import click
 
 import attn_dsl
 from attn_dsl.account.devices import Device
-from attn_dsl.account.measured import from_rates, this_cpu
+from attn_dsl.account.measured import from_rates
+from attn_dsl.account.measured import measure as measure_rates
 from attn_dsl.account.model import ProgramAccount
 from attn_dsl.account.roofline import roofline
 from benchmarks.cases import CASES, HEADS, Case
@@ -25,7 +26,7 @@ FOLDER = Path(__file__).parent / "results" / "cpu"
 
 @click.command()
 @click.option("--folder", type=click.Path(path_type=Path), default=FOLDER, show_default=True)
-@click.option("--measure", is_flag=True, help="Measure vector rates anew.")
+@click.option("--measure", is_flag=True, help="Measure the rate of exponentials anew.")
 def main(folder: Path, measure: bool) -> None:
     """Write prediction.json and prediction.png beside results.json."""
     results = json.loads((folder / "results.json").read_text())
@@ -41,16 +42,19 @@ def main(folder: Path, measure: bool) -> None:
     }  # fmt: skip
     kept.write_text(json.dumps(data, indent=1) + "\n")
     draw(cells, rho, folder / "prediction.png")
-    print(f"{len(cells)} cells: Spearman {rho:.3f}; the least time is {data['median_share_of_bound']:.0%} of the measured, median")
+    print(
+        f"{len(cells)} cells: Spearman {rho:.3f}; the least time is {data['median_share_of_bound']:.0%} of the measured, median"
+    )
 
 
 def machine(ceilings: dict[str, float], rates: dict[str, float]) -> tuple[Device, dict[str, float]]:
-    """The device that was measured."""
+    """The device that was measured, and the exponentials it does in the time of one FLOP of a product."""
     if not rates:
-        here = this_cpu()
-        rates = {"vector": here.vector, "special": here.special}
+        here = measure_rates()
+        rates = {"exponentials_a_flop": here["special"] / here["gemm"]}
     gemm = ceilings["gemm_flops"]
-    return from_rates(gemm, gemm, gemm / 2, ceilings["copy_bytes"], rates["vector"], rates["special"]), rates
+    special = rates["exponentials_a_flop"] * gemm
+    return from_rates(gemm, gemm, gemm / 2, ceilings["copy_bytes"], special), rates
 
 
 def predictions(measured: dict[str, Any], device: Device) -> list[dict[str, Any]]:
