@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from attn_dsl.account.call import complete_sizes, dtype_name, facts_of
+from attn_dsl.account.call import complete_sizes, dtype_name, facts_of, tiled_indices
 from attn_dsl.account.devices import DEVICES, Device, device
 from attn_dsl.account.live import count_live
 from attn_dsl.account.model import Analysis, MaskAccount, ProgramAccount, Tiling
@@ -103,11 +103,9 @@ class _Account:
         cascade = request.cascade
         self.fixed = {n: v for n, v in request.params.items() if n not in launch_params(cascade)}
         self.whole = whole_indices(cascade)
-        streamed = {n for s in cascade.statements for e in (s.body, s.where) for n in index_names(e)}
         self.tensors = dict(request.tensors or {})
-        positions = _lengths(cascade)
         self.sizes = complete_sizes(
-            cascade, request.params, self.whole, positions & streamed | positions, request.sizes, self.tensors
+            cascade, request.params, self.whole, tiled_indices(cascade), request.sizes, self.tensors
         )
         self.tf32 = torch.get_float32_matmul_precision() != "highest"
 
@@ -201,17 +199,3 @@ def _tensors(expr: object) -> tuple[str, ...]:
     from attn_dsl.ir.walk import tensors_read
 
     return tensors_read(expr)  # pyright: ignore[reportArgumentType]
-
-
-def _lengths(cascade: Cascade) -> set[str]:
-    """Indices whose position matters or that are reduced: sequences, whose length must be said."""
-    from attn_dsl.codegen.binding import means_as_sums
-    from attn_dsl.codegen.dependence import Dependence
-    from attn_dsl.codegen.partition import partition
-    from attn_dsl.rewrites import normal_form
-
-    normal = means_as_sums(normal_form(cascade))
-    flow = Dependence(normal)
-    roles, plans = partition(normal, flow)
-    rows = {r for plan in plans for r in plan.rows}
-    return {i.name for i in cascade.indices if i.name in (roles.streams | rows) and i.size is None}

@@ -14,6 +14,7 @@ from attn_dsl.ir.cascade import Cascade
 from attn_dsl.runtime.sizes import DTYPES, NAMES, evaluate_size
 
 FEATURES = 64
+LENGTH = 4096  # where the command line gives none
 UNBOUNDED = 2**30  # of a table whose size nobody gives: every read is within it
 
 
@@ -102,6 +103,31 @@ def _from_tensors(cascade: Cascade, sizes: dict[str, int], tensors: Mapping[str,
             if sizes.setdefault(index, int(extent)) != extent:
                 message = f"tensors['{name}'] has {extent} along '{index}', which is {sizes[index]}"
                 raise ArgumentError(Diagnostic(message, declared.span, "give a sample of the same call"))
+
+
+def tiled_indices(cascade: Cascade) -> frozenset[str]:
+    """Rows and streams: the indices whose length must be said. NotLoweredError where there are no kernels."""
+    from attn_dsl.codegen.binding import means_as_sums
+    from attn_dsl.codegen.dependence import Dependence
+    from attn_dsl.codegen.partition import partition
+    from attn_dsl.rewrites import normal_form
+
+    normal = means_as_sums(normal_form(cascade))
+    roles, plans = partition(normal, Dependence(normal))
+    rows = frozenset(r for plan in plans for r in plan.rows)
+    return frozenset(i.name for i in cascade.indices if i.name in (roles.streams | rows) and i.size is None)
+
+
+def example_sizes(
+    cascade: Cascade, params: Mapping[str, int | float | bool], given: Mapping[str, int]
+) -> dict[str, int]:
+    """The sizes given, and a common length for what is tiled and has none, unless its size follows from others'."""
+    found = dict(given)
+    for index in cascade.indices:
+        open_ = index.name in tiled_indices(cascade) and not index.name.startswith("_")
+        if open_ and index.name not in found:
+            found[index.name] = LENGTH
+    return found
 
 
 def facts_of(

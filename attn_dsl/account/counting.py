@@ -137,7 +137,7 @@ def _component(atoms: Conjunction, grid: Grid, streams: frozenset[str], facts: F
 
 
 def _varies_beside(
-    atoms: Conjunction, grid: Grid, inner: frozenset[str], kind: type[IndexVar] | type[Read]
+    atoms: Conjunction, grid: Grid, inner: frozenset[str], kind: type[IndexVar | Read]
 ) -> tuple[str, ...]:
     """The axes of rows along which what is read along a stream is another: the batches of ``document[b, j]``, read
     as such, or as a variable of its own (its extremes in a tile)."""
