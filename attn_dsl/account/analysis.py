@@ -10,20 +10,16 @@ import torch
 
 from attn_dsl.account.call import complete_sizes, dtype_name, facts_of, tiled_indices
 from attn_dsl.account.devices import DEVICES, Device, device
-from attn_dsl.account.live import count_live
-from attn_dsl.account.model import Analysis, MaskAccount, ProgramAccount, Tiling
+from attn_dsl.account.masks import account_mask, combinations, mask_formula
+from attn_dsl.account.model import Analysis, ProgramAccount, Tiling
 from attn_dsl.account.program import account_kernels, passes_as_written
 from attn_dsl.account.roofline import roofline
-from attn_dsl.account.values import Facts
-from attn_dsl.analysis.iteration import plan_iteration
-from attn_dsl.analysis.presence import truth
 from attn_dsl.codegen.generation import Lowering, lower
 from attn_dsl.codegen.schedule import Schedule
 from attn_dsl.codegen.specialisation import Specialisation
 from attn_dsl.errors import ArgumentError, Diagnostic
-from attn_dsl.ir.cascade import Cascade, Mask
-from attn_dsl.ir.printer import print_expr
-from attn_dsl.ir.walk import index_names
+from attn_dsl.ir.cascade import Cascade
+from attn_dsl.ir.walk import tensors_read
 
 if TYPE_CHECKING:
     from attn_dsl.differentiation import Backward
@@ -68,30 +64,12 @@ def _check_tiles(tiles: object) -> None:
 
 
 def _formulas(request: Request, dtype: str, target: Device) -> Analysis:
-    masks = tuple(_mask(m, request.cascade, None, request.params) for m in request.cascade.masks)
+    whole = combinations(request.cascade)
+    masks = tuple(mask_formula(m, request.cascade, request.params) for m in (*request.cascade.masks, *whole))
     return Analysis(
         request.cascade.name, {}, dict(request.params), dtype, target.name, masks, None, None,
         ("no sizes are given: formulas only",),
     )  # fmt: skip
-
-
-def _mask(mask: Mask, cascade: Cascade, facts: Facts | None, params: Params) -> MaskAccount:
-    predicate = truth(mask.predicate, cascade)
-    indices = index_names(predicate)
-    streams = _streams_of(cascade, indices)
-    plan = plan_iteration(predicate, streams, params, cascade)
-    live = None if facts is None else count_live(predicate, indices, frozenset(streams), facts)
-    return MaskAccount(mask.name, print_expr(mask.predicate), indices, live, plan.closed_form, str(plan), "")
-
-
-def _streams_of(cascade: Cascade, indices: tuple[str, ...]) -> tuple[str, ...]:
-    """Those of a mask's indices that some reduction runs over; where all do, or none does, the last."""
-    from attn_dsl.ir.cascade import Einsum
-
-    reduced = {i for s in cascade.statements if isinstance(s, Einsum) for i in s.over}
-    kept = {d for o in cascade.outputs for a in o.axes for d in a.indices}
-    found = tuple(i for i in indices if i in reduced and i not in kept)
-    return found or indices[-1:]
 
 
 class _Account:
@@ -112,7 +90,7 @@ class _Account:
     def run(self) -> Analysis:
         cascade, request = self.request.cascade, self.request
         facts = facts_of(cascade, request.params, self.sizes, self.tensors)
-        masks = tuple(_mask(m, cascade, facts, request.params) for m in cascade.masks)
+        masks = tuple(account_mask(m, cascade, facts, request.params) for m in cascade.masks)
         forward = self._forward(request.tiles)
         backward = self._backward() if request.backward else None
         shown = {n: v for n, v in self.sizes.items() if not n.startswith("_")}
@@ -125,9 +103,7 @@ class _Account:
         data = [
             i.name for i in self.request.cascade.inputs if i.dtype is not None and i.name not in self.tensors
         ]
-        read = {
-            n for m in (*self.request.cascade.statements,) if m.where is not None for n in _tensors(m.where)
-        }
+        read = {n for s in self.request.cascade.statements for n in tensors_read(s.where)}
         needed = [n for n in data if n in read]
         if not needed:
             return ()
@@ -193,9 +169,3 @@ class _Account:
         facts = facts_of(cascade, self.request.params, self.sizes, self.tensors)
         lowering = lower(cascade, self._specialisation(cascade, None))
         return best_tilings(lowering, replace(facts, cascade=lowering.cascade))
-
-
-def _tensors(expr: object) -> tuple[str, ...]:
-    from attn_dsl.ir.walk import tensors_read
-
-    return tensors_read(expr)  # pyright: ignore[reportArgumentType]

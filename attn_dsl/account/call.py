@@ -97,9 +97,9 @@ def _from_tensors(cascade: Cascade, sizes: dict[str, int], tensors: Mapping[str,
             message = f"tensors['{name}'] has {tensor.dim()} dimensions, the file says {len(declared.axes)}"
             raise ArgumentError(Diagnostic(message, declared.span))
         for axis, extent in zip(declared.axes, tensor.shape, strict=True):
-            if len(axis.indices) > 1:
+            index, *more = axis.indices
+            if more:
                 continue
-            index = axis.indices[0]
             if sizes.setdefault(index, int(extent)) != extent:
                 message = f"tensors['{name}'] has {extent} along '{index}', which is {sizes[index]}"
                 raise ArgumentError(Diagnostic(message, declared.span, "give a sample of the same call"))

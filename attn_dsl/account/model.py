@@ -35,7 +35,8 @@ NOTHING = Operations(0, 0, 0)
 @dataclass(frozen=True, slots=True)
 class MaskAccount:
     """A named mask: its text, its live elements over its own ``indices``, and what its plan is, in words.
-    ``formula``: live elements in terms of sizes and params, where there is one, else why there is none."""
+    ``formula``: live elements in terms of sizes and params, as sympy writes it, ``simple``: the same where it is a
+    polynomial, and when it is; ``no_formula``: why there is none. All three empty where sizes were given."""
 
     name: str
     text: str
@@ -44,13 +45,16 @@ class MaskAccount:
     closed_form: bool
     plan: str
     formula: str = ""
+    simple: str = ""
+    no_formula: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
         return {
             "name": self.name, "text": self.text, "indices": list(self.indices),
             "live": None if self.live is None else self.live.to_dict(),
-            "closed_form": self.closed_form, "plan": self.plan, "formula": self.formula,
+            "closed_form": self.closed_form, "plan": self.plan, "formula": self.formula, "simple": self.simple,
+            "no_formula": self.no_formula,
         }  # fmt: skip
 
 
@@ -96,8 +100,8 @@ class Passes:
 
 @dataclass(frozen=True, slots=True)
 class KernelAccount:
-    """One launch. ``contractions`` and ``pointwise``: operations; ``special``: those of the executed pointwise ones
-    that are functions (exp, division). ``products``: executed operations of contractions by operands' dtype.
+    """One launch. ``contractions`` and ``pointwise``: operations; ``unmasked``: those executed if every tile were
+    visited; ``special``: those of the executed pointwise ones that are functions (exp, division). ``products``: executed operations of contractions by operands' dtype.
     ``read`` and ``written``: bytes of device memory by tensor, each element once; ``traffic``: bytes that programs
     load, each anew. ``footprint``: bytes alive in a program at once."""
 
@@ -111,6 +115,7 @@ class KernelAccount:
     passes: Passes
     contractions: Operations
     pointwise: Operations
+    unmasked: int
     special: int
     products: Mapping[str, int]
     read: Mapping[str, int]
@@ -135,7 +140,7 @@ class KernelAccount:
             "row_tiles": dict(self.row_tiles), "stream_tiles": dict(self.stream_tiles),
             "loops": [loop.to_dict() for loop in self.loops], "passes": self.passes.to_dict(),
             "contractions": self.contractions.to_dict(), "pointwise": self.pointwise.to_dict(),
-            "special": self.special, "products": dict(self.products), "read": dict(self.read),
+            "unmasked": self.unmasked, "special": self.special, "products": dict(self.products), "read": dict(self.read),
             "written": dict(self.written), "bytes": self.bytes, "traffic": self.traffic,
             "footprint": self.footprint, "intensity": self.intensity,
         }  # fmt: skip
@@ -189,9 +194,10 @@ class ProgramAccount:
 
     @property
     def speedup(self) -> float:
-        """Dense operations over executed ones: what the tiles make of the mask."""
+        """Operations of all tiles over those of the visited ones: what is gained by the mask, over the same kernel
+        without one."""
         executed = self.contractions.executed + self.pointwise.executed
-        return (self.contractions.dense + self.pointwise.dense) / executed if executed else float("inf")
+        return sum(k.unmasked for k in self.kernels) / executed if executed else 1.0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""

@@ -57,7 +57,7 @@ class _Kernel:
         self.programs = prod(
             -(-prod(facts.sizes[i] for i in factor.indices) // factor.tile) for factor in kernel.launch.grid
         )
-        self.useful, self.executed, self.dense = Work(), Work(), Work()
+        self.useful, self.executed, self.dense, self.unmasked = Work(), Work(), Work(), Work()
         self.loops: dict[tuple[object, ...], LoopAccount] = {}
         self.shares: dict[tuple[object, ...], float] = {}
 
@@ -69,7 +69,8 @@ class _Kernel:
             if isinstance(item, Loop):
                 self._loop(item)
                 continue
-            self.executed.add(self.counter.executed(item), self.programs)
+            for work in (self.executed, self.unmasked):
+                work.add(self.counter.executed(item), self.programs)
             needed = self.counter.needed(item)
             for work in (self.useful, self.dense):
                 work.add(needed, self.programs * rows / lanes if lanes else 0)
@@ -80,7 +81,8 @@ class _Kernel:
         return KernelAccount(
             self.kernel.launch.name, self.kernel.plan.rows, self.kernel.plan.stores, self.programs, self.row_tiles,
             dict(self.kernel.tiles.streams), tuple(dict.fromkeys(self.loops.values())), self._passes(),
-            self._operations("contraction"), self._operations("pointwise"), round(self.executed.special),
+            self._operations("contraction"), self._operations("pointwise"),
+            round(self.unmasked.contraction + self.unmasked.pointwise), round(self.executed.special),
             {d: round(n) for d, n in self.executed.products.items()}, moved, stored,
             round(sum(self.executed.loads.values())), self.counter.footprint(on_cpu=self.on_cpu),
         )  # fmt: skip
@@ -104,6 +106,8 @@ class _Kernel:
         used = self.shares[self._key(visits)]
         self.useful.add(needed, runs * used)
         if visits.share != "full":  # the two loops of one plan are one, were there no mask
+            self.unmasked.add(self.counter.executed(loop.body), found.tiles.total)
+            self.unmasked.add(self.counter.executed(loop.prepare), found.tiles.total)
             area = prod(self.row_tiles.values()) * prod(self.kernel.tiles.streams[s] for s in visits.stream)
             self.dense.add(needed, self._pairs(visits) / area)
 

@@ -18,12 +18,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from attn_dsl.account.values import Array, Facts, Grid, axis_values, evaluate
+from attn_dsl.account.values import Array, Facts, Grid, evaluate
 from attn_dsl.analysis.linear import linear_form, rebuild, solve
 from attn_dsl.analysis.predicates import is_integral
 from attn_dsl.ir.expr import Const, Expr, IndexVar, Op
 from attn_dsl.ir.operators import COMPARISONS
-from attn_dsl.ir.walk import children, transform, with_children
+from attn_dsl.ir.walk import children, index_names, with_children
 
 _MIRRORED = {"lt": "gt", "le": "ge", "gt": "lt", "ge": "le", "eq": "eq", "ne": "ne"}
 _POINTS = 1 << 21  # tried at once
@@ -83,7 +83,7 @@ def _parted(expr: Expr, stream: str, grid: Grid, facts: Facts) -> tuple[Expr, Ex
         return None
     terms, constant = linear_form(expr)
     of_stream = {t: c for t, c in terms.items() if stream in grid.along(t)}
-    if any(grid.along(t) != {stream} for t in of_stream):
+    if any(grid.along(t) != frozenset({stream}) for t in of_stream):
         return None
     of_rows = {t: c for t, c in terms.items() if t not in of_stream}
     return rebuild(of_stream, 0), rebuild(of_rows, constant)
@@ -93,7 +93,7 @@ def _sides(atom: Op, stream: str, grid: Grid, facts: Facts) -> tuple[Expr, Expr]
     """A comparison as one of the stream's side with the rows' side."""
     a, b = atom.args
     if not is_integral(atom, facts.cascade):
-        if grid.along(a) == {stream} and stream not in grid.along(b):
+        if grid.along(a) == frozenset({stream}) and stream not in grid.along(b):
             return a, b
         return None
     parts = _parted(Op("sub", (a, b)), stream, grid, facts)
@@ -124,7 +124,7 @@ class StreamCounter:
         self.trial = distance or (_Trial(self) if self.rest else None)
 
     def _classify(self, atom: Expr) -> None:
-        if self.grid.along(atom) == {self.stream}:
+        if self.grid.along(atom) == frozenset({self.stream}):
             values = self.along_stream(atom).astype(np.bool_)
             self.filter = values if self.filter is None else self.filter & values
             return
@@ -305,16 +305,10 @@ def _by_distance(counter: StreamCounter) -> _Distances | None:
     if values is None or not np.array_equal(values.reshape(-1), np.arange(counter.length)):
         return None
     conditions = [rule(atom) for atom in counter.rest]
-    bare = {n for c in conditions for n in _variables(c)}
+    bare = {n for c in conditions for n in index_names(c)}
     if len(shifts) != 1 or bare != {_DISTANCE}:
         return None
     return _Distances(counter, conditions, rebuild(dict(next(iter(shifts))), 0))
-
-
-def _variables(expr: Expr) -> tuple[str, ...]:
-    from attn_dsl.ir.walk import index_names
-
-    return index_names(expr)
 
 
 class _Trial:
@@ -341,7 +335,7 @@ class _Trial:
         along = self.counter.grid.along(expr)
         if not along:
             return expr
-        if along == {self.counter.stream}:
+        if along == frozenset({self.counter.stream}):
             return IndexVar(self.of_stream.setdefault(expr, f"stream:{len(self.of_stream)}"))
         if self.counter.stream not in along:
             return IndexVar(self.of_rows.setdefault(expr, f"row:{len(self.of_rows)}"))
@@ -416,6 +410,3 @@ def _classes(features: list[Array], rows: int) -> tuple[Array, Array]:
         code = np.unique(code, return_inverse=True)[1].reshape(-1)
     _, some, of_row = np.unique(code, return_index=True, return_inverse=True)
     return some, of_row.reshape(-1)
-
-
-__all__ = ["StreamCounter", "TooManyPoints", "axis_values", "key_of", "transform"]

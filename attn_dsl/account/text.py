@@ -14,6 +14,7 @@ from attn_dsl.account.model import (
 )
 
 _PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+_LONGEST = 200
 _TIMES = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
 
 
@@ -36,11 +37,19 @@ def describe(analysis: Analysis) -> str:
 def _mask(mask: MaskAccount) -> Iterator[str]:
     yield f"{mask.name} = {mask.text}"
     if mask.live is not None:
-        yield f"  live: {mask.live} of {' x '.join(mask.indices) or 'one'}".replace(" of one", "")
+        yield f"  live{_over(mask.indices)}: {mask.live}"
     if mask.formula:
-        yield f"  live = {mask.formula}"
+        long = f"a formula of {len(mask.formula):,} characters, with breakpoints: to_dict() has it"
+        told = mask.formula if len(mask.formula) <= _LONGEST else long
+        yield f"  live{_over(mask.indices)} = {mask.simple or told}"
+    if mask.no_formula:
+        yield f"  no formula: {mask.no_formula}"
     if not mask.closed_form:
         yield f"  not in closed form: {mask.plan}"
+
+
+def _over(indices: tuple[str, ...]) -> str:
+    return f" over {' x '.join(indices)}" if indices else ""
 
 
 def _program(program: ProgramAccount) -> Iterator[str]:
@@ -48,7 +57,7 @@ def _program(program: ProgramAccount) -> Iterator[str]:
     yield f"pointwise     {_operations(program.pointwise, '')}"
     yield (
         f"memory        {_si(program.bytes)}B from and to device memory; {program.intensity:.0f} FLOP a byte; "
-        f"tiles make it {program.speedup:.2f} times less than dense"
+        f"the mask saves {program.speedup:.2f} times the work of all tiles"
     )
     for kernel in program.kernels:
         yield ""

@@ -213,23 +213,45 @@ def _power(a: Array, b: Array) -> Array:
     return np.power(a.astype(np.float64), b) if negative else np.power(a, b)
 
 
-_OPERATORS: dict[str, Callable[..., Array]] = {
-    "add": _arithmetic(np.add), "sub": _arithmetic(np.subtract), "mul": _arithmetic(np.multiply),
-    "div": _quietly(np.true_divide), "floordiv": _arithmetic(_floordiv), "mod": _arithmetic(_mod),
-    "pow": _quietly(_arithmetic(_power)), "neg": _arithmetic(np.negative), "abs": _arithmetic(np.abs),
+def _clamp(x: Array, low: Array, high: Array) -> Array:
+    return np.minimum(np.maximum(x, low), high)
+
+
+def _least(*args: Array) -> Array:
+    return reduce(np.minimum, args)
+
+
+def _greatest(*args: Array) -> Array:
+    return reduce(np.maximum, args)
+
+
+def _positive_part(x: Array) -> Array:
+    return np.maximum(x, 0)
+
+
+def _reciprocal_root(x: Array) -> Array:
+    return 1 / np.sqrt(x)
+
+
+_INTEGER: dict[str, Callable[..., Array]] = {
+    "add": np.add, "sub": np.subtract, "mul": np.multiply, "floordiv": _floordiv, "mod": _mod, "pow": _power,
+    "neg": np.negative, "abs": np.abs, "shr": np.right_shift, "shl": np.left_shift, "bitand": np.bitwise_and,
+    "bitxor": np.bitwise_xor, "bitor": np.bitwise_or, "min": _least, "max": _greatest, "clamp": _clamp,
+    "relu": _positive_part,
+}  # fmt: skip
+_REAL: dict[str, Callable[..., Array]] = {
+    "div": np.true_divide, "floor": np.floor, "sqrt": np.sqrt, "rsqrt": _reciprocal_root, "exp": np.exp,
+    "exp2": np.exp2, "expm1": np.expm1, "log": np.log, "log2": np.log2, "log1p": np.log1p, "sin": np.sin,
+    "cos": np.cos, "tan": np.tan, "tanh": np.tanh,
+}  # fmt: skip
+_TRUTH: dict[str, Callable[..., Array]] = {
     "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal, "eq": np.equal,
     "ne": np.not_equal, "and": np.logical_and, "or": np.logical_or, "not": np.logical_not,
-    "shr": _arithmetic(np.right_shift), "shl": _arithmetic(np.left_shift), "bitand": _arithmetic(np.bitwise_and),
-    "bitxor": _arithmetic(np.bitwise_xor), "bitor": _arithmetic(np.bitwise_or),
-    "min": _arithmetic(lambda *args: reduce(np.minimum, args)),
-    "max": _arithmetic(lambda *args: reduce(np.maximum, args)),
-    "clamp": _arithmetic(lambda x, low, high: np.minimum(np.maximum(x, low), high)),
-    "relu": _arithmetic(lambda x: np.maximum(x, 0)),
-    "floor": np.floor, "sqrt": _quietly(np.sqrt), "rsqrt": _quietly(lambda x: 1 / np.sqrt(x)),
-    "exp": _quietly(np.exp), "exp2": _quietly(np.exp2), "expm1": _quietly(np.expm1), "log": _quietly(np.log),
-    "log2": _quietly(np.log2), "log1p": _quietly(np.log1p), "sin": np.sin, "cos": np.cos, "tan": np.tan,
-    "tanh": np.tanh, "sigmoid": _quietly(lambda x: 1 / (1 + np.exp(-x))),
 }  # fmt: skip
+_OPERATORS = {
+    **_TRUTH,
+    **{name: _quietly(_arithmetic(function)) for name, function in {**_INTEGER, **_REAL}.items()},
+}
 
 
 def reads(expr: Expr) -> tuple[str, ...]:

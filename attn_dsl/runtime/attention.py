@@ -163,8 +163,8 @@ class Attention:
         from attn_dsl.account.analysis import DEFAULT_DEVICE, Request, analyse
 
         with _sources(self.specification):
-            schedule = (self.schedule.row_tile, self.schedule.stream_tile)
-            chosen = tiles or (schedule if all(schedule) else None)
+            row, stream = self.schedule.row_tile, self.schedule.stream_tile
+            chosen = tiles or ((row, stream) if row and stream else None)
             return analyse(
                 Request(
                     self.cascade,
