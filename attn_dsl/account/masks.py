@@ -46,7 +46,7 @@ def mask_formula(mask: Mask, cascade: Cascade, params: Params) -> MaskAccount:
         formula = live_formula(predicate, found.indices, streams, params, cascade)
     except NoFormula as reason:
         return replace(found, no_formula=str(reason))
-    simple = polynomial(formula, found.indices, params)
+    simple = polynomial(predicate, found.indices, streams, params, cascade)
     told = "" if simple is None else f"{simple[0]}  where {simple[1]}"
     return replace(found, formula=str(formula), simple=told)
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations, pairwise
+from math import lcm
 from typing import Any
 
 import sympy
@@ -26,6 +27,7 @@ from attn_dsl.ir.walk import index_names, walk
 
 # sympy's own annotations are partial; its values are opaque to the rest of the package.
 Symbolic = Any
+Params = Mapping[str, int | float | bool]
 _MOST_PIECES = 200
 _MOST_TERMS = 4
 
@@ -53,6 +55,9 @@ class _Piece:
     conditions: tuple[_Linear, ...] = ()
 
 
+Names = Mapping[str, Symbolic]
+
+
 def size_symbol(index: str) -> Symbolic:
     """The symbol of an index's size, printed as the language has it."""
     return sympy.Symbol(f"size({index})", integer=True, positive=True)
@@ -64,67 +69,87 @@ def param_symbol(name: str) -> Symbolic:
 
 
 def live_formula(
-    predicate: Expr, indices: tuple[str, ...], streams: tuple[str, ...], params: Mapping[str, int | float | bool],
-    cascade: Cascade,
-) -> Symbolic:  # fmt: skip
+    predicate: Expr, indices: tuple[str, ...], streams: tuple[str, ...], params: Params, cascade: Cascade
+) -> Symbolic:
     """The number of live elements over the indices, as a sympy expression. NoFormula says why there is none.
     ``params`` decide on signs alone: the formula holds for others of the same sign."""
-    plan = plan_iteration(predicate, streams, params, cascade)
-    return _Sum(plan, indices, streams).total()
+    names = {i: size_symbol(i) for i in _sizes(predicate, indices)}
+    names |= {n: param_symbol(n) for n in _params(predicate)}
+    return _Sum(plan_iteration(predicate, streams, params, cascade), indices, streams, names).total()
 
 
 def polynomial(
-    formula: Symbolic, indices: tuple[str, ...], params: Mapping[str, int | float | bool]
-) -> tuple[Symbolic, str] | None:  # fmt: skip
-    """The formula where it is a polynomial: all sizes the same n, params positive and small beside it, if need be in
-    the order of their values; with that condition in words. None where even then it has breakpoints."""
-    quotients = {q: param_symbol(str(q)) for q in formula.atoms(sympy.floor)}  # window // 2, of no row
-    plain = formula.subs(quotients)
-    known = {param_symbol(name): value for name, value in params.items()}
-    values = {s: known.get(s) for s in plain.free_symbols if not s.name.startswith("size(")}
-    values |= {s: q.subs(known) for q, s in quotients.items() if s in values}
-    if any(v is None or not v > 0 for v in values.values()):
+    predicate: Expr, indices: tuple[str, ...], streams: tuple[str, ...], params: Params, cascade: Cascade
+) -> tuple[Symbolic, str] | None:
+    """The same where it is a polynomial: all sizes the same n, params positive, in the order of their values, of
+    their remainders by what divides them, and small beside n; with that condition in words. None where it has
+    breakpoints even then. Made anew, since sympy then knows every sign as it goes."""
+    used = _params(predicate)
+    if any(type(params[name]) is not int or params[name] < 1 for name in used):
         return None
-    ordered = sorted(values, key=lambda s: (values[s], str(s)))
-    equal = " = ".join(("n", *(str(size_symbol(i)) for i in indices)))
-    equal += f" > {4 * sum(ordered) + 4}" if ordered else ""
-    for chained in (False, True):
-        found = _far_from_breakpoints(plain, indices, ordered, values, chained=chained)
-        if found is not None:
-            order = "".join(
-                f"{s} {'<' if values[s] < values[t] else '<='} " for s, t in pairwise(ordered)
-            ) + str(ordered[-1] if ordered else "")
-            return found, equal + (f", {order}" if chained else "")
-    return None
+    ordered = sorted(used, key=lambda name: (params[name], name))
+    divisor = _divisor(predicate)
+    # Each param is the one before and something more, a multiple of the divisor but for the remainders; of unknowns
+    # that are at least 0, so that a sum with a positive constant shows its sign.
+    steps = [sympy.Dummy(integer=True, nonnegative=True) for _ in ordered]
+    names: dict[str, Symbolic] = {}
+    back: dict[Symbolic, Symbolic] = {}
+    before, symbol_before, value_before = sympy.Integer(0), sympy.Integer(0), 0
+    for step, name in zip(steps, ordered, strict=True):
+        value, symbol = int(params[name]), param_symbol(name)
+        least = (value - value_before) % divisor or divisor
+        names[name] = before + divisor * step + least if value > value_before else before
+        if value > value_before:
+            back[step] = (symbol - symbol_before - least) / divisor
+            before, symbol_before, value_before = names[name], symbol, value
+    most = 4 * sum((names[name] for name in ordered), sympy.Integer(0)) + 4
+    beyond, n = sympy.Dummy(integer=True, nonnegative=True), sympy.Symbol("n", integer=True, positive=True)
+    names |= {i: most + beyond + 1 for i in _sizes(predicate, indices)}
+    try:
+        found = _Sum(plan_iteration(predicate, streams, params, cascade), indices, streams, names).total()
+    except NoFormula:
+        return None
+    if found.has(sympy.Max, sympy.Min, sympy.Piecewise, sympy.floor, sympy.ceiling, sympy.Mod):
+        return None
+    named = sympy.factor(sympy.expand(found.subs(beyond, n - most - 1).subs(back)))
+    return named, _regime(indices, ordered, params, divisor)
 
 
-def _far_from_breakpoints(
-    formula: Symbolic, indices: tuple[str, ...], ordered: list[Symbolic], values: Mapping[Symbolic, Any], *,
-    chained: bool,
-) -> Symbolic | None:  # fmt: skip
-    """The polynomial where all params are positive, ``chained``: each the one before and something more."""
-    steps: list[Symbolic] = []
-    for at, symbol in enumerate(ordered):
-        equal = chained and at > 0 and values[symbol] == values[ordered[at - 1]]
-        steps.append(sympy.Dummy(integer=True, **({"nonnegative": True} if equal else {"positive": True})))
-    placed = {
-        s: sum(steps[: at + 1], sympy.Integer(0)) if chained else steps[at] for at, s in enumerate(ordered)
-    }
-    back = {
-        step: s - (ordered[at - 1] if chained and at else 0)
-        for at, (step, s) in enumerate(zip(steps, ordered, strict=True))
-    }
-    rest, n = sympy.Dummy(integer=True, positive=True), sympy.Symbol("n", integer=True, positive=True)
-    most = 4 * sum(placed.values(), sympy.Integer(0)) + 4
-    sizes = {size_symbol(i): most + rest for i in indices}
-    found = formula.subs({**placed, **sizes}, simultaneous=True)
-    if found.has(sympy.Max, sympy.Min, sympy.Piecewise, sympy.floor, sympy.ceiling):
-        return None
-    return sympy.factor(sympy.expand(found.subs(rest, n - most).subs(back)))
+def _regime(indices: tuple[str, ...], ordered: list[str], params: Params, divisor: int) -> str:
+    """When the polynomial holds, in words."""
+    parts = [" = ".join(("n", *(f"size({i})" for i in indices)))]
+    if ordered:
+        parts[0] += f" > {4 * sum(map(param_symbol, ordered)) + 4}"
+    parts += [f"{a} {'<' if params[a] < params[b] else '='} {b}" for a, b in pairwise(ordered)]
+    parts += [f"{p} % {divisor} = {int(params[p]) % divisor}" for p in ordered if divisor > 1]
+    return ", ".join(parts)
+
+
+def _params(predicate: Expr) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(n.name for n in walk(predicate) if isinstance(n, ParamRef)))
+
+
+def _sizes(predicate: Expr, indices: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*indices, *(n.index for n in walk(predicate) if isinstance(n, SizeOf)))))
+
+
+def _divisor(predicate: Expr) -> int:
+    """What params are divided by: the least number that all constants of divisions divide."""
+    found = 1
+    for node in walk(predicate):
+        match node:
+            case Op(name="floordiv", args=(_, Const(value=int() as by))) if 0 < by <= 64:
+                found = lcm(found, by)
+            case _:
+                pass
+    return found
 
 
 class _Sum:
-    def __init__(self, plan: IterationPlan, indices: tuple[str, ...], streams: tuple[str, ...]) -> None:
+    def __init__(
+        self, plan: IterationPlan, indices: tuple[str, ...], streams: tuple[str, ...], names: Names
+    ) -> None:
+        self.names = names
         if len(plan.terms) > _MOST_TERMS:
             raise NoFormula(f"it has {len(plan.terms)} alternatives")
         for term in plan.terms:
@@ -172,11 +197,11 @@ class _Sum:
         self, stream: str, row: str | None, lower: list[Expr], upper: list[Expr], conditions: list[Expr]
     ) -> Symbolic:
         low = [_Piece(_Linear(0, sympy.Integer(0)))]
-        high = [_Piece(_Linear(0, size_symbol(stream) - 1))]
+        high = [_Piece(_Linear(0, self.names[stream] - 1))]
         for limit in lower:
-            low = _extreme(low, _pieces(limit, row), largest=True)
+            low = _extreme(low, _pieces(limit, row, self.names), largest=True)
         for limit in upper:
-            high = _extreme(high, _pieces(limit, row), largest=False)
+            high = _extreme(high, _pieces(limit, row, self.names), largest=False)
         lengths = [
             _Piece(_Linear(h.value.slope - l.value.slope, h.value.start - l.value.start + 1), (*h.conditions, *l.conditions))
             for h in high for l in low
@@ -189,9 +214,14 @@ class _Sum:
     def _added(self, row: str | None, pieces: list[_Piece], conditions: list[Expr]) -> Symbolic:
         for condition in conditions:
             pieces = [
-                _Piece(p.value, (*p.conditions, *c)) for p in pieces for c in _condition(condition, row)
+                _Piece(p.value, (*p.conditions, *c))
+                for p in pieces
+                for c in _condition(condition, row, self.names)
             ]
-        return sum((_over_rows(row, piece) for piece in _few(pieces)), sympy.Integer(0))
+        return sum((_over_rows(self._last(row), piece) for piece in _few(pieces)), sympy.Integer(0))
+
+    def _last(self, row: str | None) -> Symbolic:
+        return sympy.Integer(0) if row is None else self.names[row] - 1
 
 
 def _few(pieces: list[_Piece]) -> list[_Piece]:
@@ -224,10 +254,9 @@ def _tightened(piece: _Piece) -> _Piece:
     return _Piece(piece.value, tuple(kept))
 
 
-def _over_rows(row: str | None, piece: _Piece) -> Symbolic:
-    """The sum of ``max(0, value)`` over the rows of a piece."""
+def _over_rows(last: Symbolic, piece: _Piece) -> Symbolic:
+    """The sum of ``max(0, value)`` over the rows of a piece, of those from 0 to the last."""
     first: Symbolic = sympy.Integer(0)
-    last: Symbolic = sympy.Integer(0) if row is None else size_symbol(row) - 1
     certain: list[Symbolic] = []
     for condition in piece.conditions:
         slope, start = condition.slope, condition.start
@@ -264,35 +293,37 @@ def _triangle(x: Symbolic) -> Symbolic:
 # bounds as pieces
 
 
-def _pieces(expr: Expr, row: str | None) -> list[_Piece]:
+def _pieces(expr: Expr, row: str | None, names: Names) -> list[_Piece]:
     match expr:
         case Const(value=value):
             return [_Piece(_Linear(0, sympy.Integer(int(value))))]
         case ParamRef(name=name):
-            return [_Piece(_Linear(0, param_symbol(name)))]
+            return [_Piece(_Linear(0, names[name]))]
         case SizeOf(index=index):
-            return [_Piece(_Linear(0, size_symbol(index)))]
+            return [_Piece(_Linear(0, names[index]))]
         case IndexVar(name=name) if name == row:
             return [_Piece(_Linear(1, sympy.Integer(0)))]
         case Op(name="add" | "sub" as name, args=(a, b)):
             sign = 1 if name == "add" else -1
-            return _combined(a, b, row, lambda x, y: x.plus(y, sign))
+            return _combined(a, b, row, names, lambda x, y: x.plus(y, sign))
         case Op(name="neg", args=(a,)):
-            return [_Piece(_Linear(-p.value.slope, -p.value.start), p.conditions) for p in _pieces(a, row)]
+            return [
+                _Piece(_Linear(-p.value.slope, -p.value.start), p.conditions) for p in _pieces(a, row, names)
+            ]
         case Op(name="mul", args=(a, b)):
-            return _combined(a, b, row, lambda x, y: _product(x, y, expr))
+            return _combined(a, b, row, names, lambda x, y: _product(x, y, expr))
         case Op(name="floordiv" | "mod" as name, args=(a, b)):
-            return _combined(a, b, row, lambda x, y: _quotient(name, x, y, expr))
+            return _combined(a, b, row, names, lambda x, y: _quotient(name, x, y, expr))
         case Op(name="min" | "max" as name, args=args):
-            found = _pieces(args[0], row)
+            found = _pieces(args[0], row, names)
             for other in args[1:]:
-                found = _extreme(found, _pieces(other, row), largest=name == "max")
+                found = _extreme(found, _pieces(other, row, names), largest=name == "max")
             return found
         case Op(name="clamp", args=(x, low, high)):
-            least = _extreme(_pieces(x, row), _pieces(low, row), largest=True)
-            return _extreme(least, _pieces(high, row), largest=False)
+            least = _extreme(_pieces(x, row, names), _pieces(low, row, names), largest=True)
+            return _extreme(least, _pieces(high, row, names), largest=False)
         case Op(name="abs", args=(a,)):
-            return _pieces(Op("max", (a, Op("neg", (a,)))), row)
+            return _pieces(Op("max", (a, Op("neg", (a,)))), row, names)
         case _:
             raise NoFormula(_why(expr))
 
@@ -302,10 +333,12 @@ def _why(expr: Expr) -> str:
     return f"it depends on data, {data}" if data else f"not linear in its row: {print_expr(expr)}"
 
 
-def _combined(a: Expr, b: Expr, row: str | None, join: Callable[[_Linear, _Linear], _Linear]) -> list[_Piece]:
+def _combined(
+    a: Expr, b: Expr, row: str | None, names: Names, join: Callable[[_Linear, _Linear], _Linear]
+) -> list[_Piece]:
     return [
         _Piece(join(x.value, y.value), (*x.conditions, *y.conditions))
-        for x in _pieces(a, row) for y in _pieces(b, row)
+        for x in _pieces(a, row, names) for y in _pieces(b, row, names)
     ]  # fmt: skip
 
 
@@ -337,11 +370,11 @@ def _extreme(a: list[_Piece], b: list[_Piece], *, largest: bool) -> list[_Piece]
     return _few(list(dict.fromkeys(found)))
 
 
-def _condition(expr: Expr, row: str | None) -> Iterator[tuple[_Linear, ...]]:
+def _condition(expr: Expr, row: str | None, names: Names) -> Iterator[tuple[_Linear, ...]]:
     """A condition on the row as alternatives, of which at most one holds at a time."""
     if not isinstance(expr, Op) or expr.name not in ("lt", "le", "gt", "ge"):
         raise NoFormula(f"a condition on rows: {print_expr(expr)}")
     a, b = expr.args if expr.name in ("lt", "le") else expr.args[::-1]
     strict = 1 if expr.name in ("lt", "gt") else 0
-    for piece in _pieces(Op("sub", (b, a)), row):
+    for piece in _pieces(Op("sub", (b, a)), row, names):
         yield (*piece.conditions, _Linear(piece.value.slope, piece.value.start - strict))
