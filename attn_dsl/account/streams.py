@@ -333,7 +333,7 @@ class _Trial:
     def _featured(self, expr: Expr) -> Expr:
         """The condition over what varies with the rows alone and with the stream alone, as variables."""
         along = self.counter.grid.along(expr)
-        if not along:
+        if not along and not index_names(expr):
             return expr
         if along == frozenset({self.counter.stream}):
             return IndexVar(self.of_stream.setdefault(expr, f"stream:{len(self.of_stream)}"))
