@@ -59,7 +59,10 @@ def key_of(atom: Op, stream: str, grid: Grid, facts: Facts) -> _Key | None:
     """An equality as a key, or None where the two sides do not part."""
     sides = _sides(atom, stream, grid, facts)
     if sides is not None:
-        return _Key(sides[0], sides[1])
+        of_stream, of_row = sides
+        if isinstance(of_stream, Op) and of_stream.name == "neg":  # what ascends need not be sorted
+            return _Key(of_stream.args[0], Op("neg", (of_row,)))
+        return _Key(of_stream, of_row)
     for remainder, other in (atom.args, atom.args[::-1]):
         if isinstance(remainder, Op) and remainder.name == "mod" and stream not in grid.along(other):
             dividend, divisor = remainder.args
@@ -219,13 +222,12 @@ class _Sorted:
         self.tables: list[Array] = []
         codes = np.zeros(len(chosen), dtype=np.int64)
         for key in counter.keys:
-            values = counter.along_stream(key.stream)[chosen]
-            table = _distinct(values)
-            codes = codes * len(table) + np.searchsorted(table, values)
+            table, rank = _ranks(counter.along_stream(key.stream)[chosen])
+            codes = codes * len(table) + rank
             self.tables.append(table)
-        # Several keys are numbered by what occurs, so that the codes stay small.
-        self.codes = _distinct(codes)
-        code = np.searchsorted(self.codes, codes) * (counter.length + 1) + chosen
+        # Several keys are numbered by what occurs together, so that the codes stay small.
+        self.codes, codes = _ranks(codes) if len(self.tables) > 1 else (None, codes)
+        code = codes * (counter.length + 1) + chosen
         self.ordered = code if (np.diff(code) > 0).all() else np.sort(code)
 
     def counts(self, part: Grid, first: Array, end: Array) -> Array:
@@ -237,16 +239,22 @@ class _Sorted:
             code, known = code * max(len(table), 1) + place, known & found
             if key.holds is not None:
                 known = known & evaluate(key.holds, part, self.counter.facts)
-        place, found = _look_up(self.codes, code)
-        base = place * (self.counter.length + 1)
+        if self.codes is not None:
+            code, found = _look_up(self.codes, code)
+            known = known & found
+        base = code * (self.counter.length + 1)
         low, high = np.searchsorted(self.ordered, base + first), np.searchsorted(self.ordered, base + end)
-        return np.where(known & found, high - low, 0)
+        return np.where(known, high - low, 0)
 
 
-def _distinct(values: Array) -> Array:
-    if len(values) and (np.diff(values) >= 0).all():
-        return values[np.concatenate([[True], np.diff(values) > 0])]
-    return np.unique(values)
+def _ranks(values: Array) -> tuple[Array, Array]:
+    """The values that occur, ascending, and which of them each is."""
+    steps = np.diff(values)
+    if not len(values) or (steps >= 0).all():
+        first = np.concatenate([np.ones(min(len(values), 1), dtype=np.bool_), steps > 0])
+        return values[first], np.cumsum(first) - 1
+    table, rank = np.unique(values, return_inverse=True)
+    return table, rank.reshape(-1)
 
 
 def _look_up(table: Array, values: Array) -> tuple[Array, Array]:
