@@ -14,16 +14,15 @@ from attn_dsl.analysis.iteration import plan_iteration
 from attn_dsl.analysis.passes import Break, analyse_passes
 from attn_dsl.analysis.predicates import is_integral
 from attn_dsl.analysis.presence import PRESENT, truth
-from attn_dsl.codegen.binding import means_as_sums
 from attn_dsl.codegen.defaults import next_power_of_two
 from attn_dsl.codegen.dependence import Dependence
 from attn_dsl.codegen.partition import partition
+from attn_dsl.codegen.scattering import kernel_form
 from attn_dsl.errors import Diagnostic
 from attn_dsl.ir.cascade import Cascade, Einsum
 from attn_dsl.ir.expr import Const, Expr, IndexVar, Op, ParamRef, Read, Span
 from attn_dsl.ir.printer import print_expr
 from attn_dsl.ir.walk import index_names, tensors_read, walk
-from attn_dsl.rewrites import normal_form
 
 Params = Mapping[str, int | float | bool]
 _WASTE = 0.4  # of the padded lanes
@@ -32,7 +31,7 @@ _LEAST_LANES = 16
 
 def advice(cascade: Cascade, params: Params) -> tuple[Diagnostic, ...]:
     """The warnings about a cascade that becomes kernels, by line. ``params``: a value for each."""
-    normal = means_as_sums(normal_form(cascade))
+    normal = kernel_form(cascade)
     flow = Dependence(normal)
     roles, plans = partition(normal, flow)
     loops = tuple(

@@ -107,12 +107,11 @@ def _from_tensors(cascade: Cascade, sizes: dict[str, int], tensors: Mapping[str,
 
 def tiled_indices(cascade: Cascade) -> frozenset[str]:
     """Rows and streams: the indices whose length must be said. NotLoweredError where there are no kernels."""
-    from attn_dsl.codegen.binding import means_as_sums
     from attn_dsl.codegen.dependence import Dependence
     from attn_dsl.codegen.partition import partition
-    from attn_dsl.rewrites import normal_form
+    from attn_dsl.codegen.scattering import kernel_form
 
-    normal = means_as_sums(normal_form(cascade))
+    normal = kernel_form(cascade)
     roles, plans = partition(normal, Dependence(normal))
     rows = frozenset(r for plan in plans for r in plan.rows)
     return frozenset(i.name for i in cascade.indices if i.name in (roles.streams | rows) and i.size is None)

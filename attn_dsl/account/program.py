@@ -16,6 +16,7 @@ from attn_dsl.account.work import Counter, Work, width
 from attn_dsl.analysis.passes import analyse_passes
 from attn_dsl.analysis.report import describe_passes
 from attn_dsl.codegen.generation import LoweredKernel, Lowering
+from attn_dsl.codegen.program import COLLECTED
 from attn_dsl.codegen.tiles import Loop, Visits
 from attn_dsl.errors import NotLoweredError
 from attn_dsl.ir.cascade import Cascade
@@ -33,6 +34,10 @@ def account_kernels(
 
 def _tensor_bytes(tensor: str, lowering: Lowering, facts: Facts, dtypes: Mapping[str, str]) -> int:
     buffer = next((b for b in lowering.buffers if b.name == tensor), None)
+    if buffer is not None and buffer.collects:  # summed in parts or digits, 8 bytes each
+        return (
+            8 * COLLECTED.get(buffer.collects, 1) * prod(facts.sizes[d] for axis in buffer.axes for d in axis)
+        )
     if buffer is not None:
         dims = [d for axis in buffer.axes for d in axis]
     else:
@@ -175,10 +180,11 @@ def passes_as_written(cascade: Cascade) -> int | None:
     from attn_dsl.codegen.binding import means_as_sums
     from attn_dsl.codegen.dependence import Dependence
     from attn_dsl.codegen.partition import partition
+    from attn_dsl.codegen.scattering import with_sendings
 
-    plain = means_as_sums(cascade)
-    flow = Dependence(plain)
     try:
+        plain = with_sendings(means_as_sums(cascade))
+        flow = Dependence(plain)
         roles, plans = partition(plain, flow)
     except NotLoweredError:
         return None
