@@ -16,7 +16,7 @@ import torch
 import attn_dsl
 from benchmarks.cases import CASES, Case
 from benchmarks.peers import implementations
-from benchmarks.preparation import preparation
+from benchmarks.preparation import masks, preparation
 from benchmarks.timing import ceilings, interleaved
 
 RESULTS = Path(__file__).parent / "results"
@@ -30,7 +30,7 @@ LONG = (65536, 262144)  # for what is linear in the length, and only ours
     "--suite",
     "suites",
     multiple=True,
-    type=click.Choice(["speed", "backward", "long", "preparation"]),
+    type=click.Choice(["speed", "backward", "long", "preparation", "masks"]),
     help="Default: all.",
 )
 @click.option("--case", "names", multiple=True, help="Only these cases.")
@@ -57,9 +57,10 @@ def main(
         kind = {"f32": torch.float32, "bf16": torch.bfloat16}[
             dtype or ("bf16" if device == "cuda" else "f32")
         ]
-        data["machine"] = machine(device)
-        data["ceilings"] = ceilings(device)
         chosen = suites or ("speed", "backward", "long", "preparation")
+        if chosen != ("masks",):  # which stand beside what was measured before
+            data["machine"] = machine(device)
+            data["ceilings"] = ceilings(device)
         if "speed" in chosen:
             speed(wanted, lengths or LENGTHS, features or (64, 128), kind, device, data, file)
         if "backward" in chosen:
@@ -68,6 +69,8 @@ def main(
             long_windows(wanted, lengths or (4096, *LONG), kind, device, data)
         if "preparation" in chosen:
             data["preparation"] = preparation(device)
+        elif "masks" in chosen:  # a part of the preparation
+            data.setdefault("preparation", {})["masks"] = masks()
         file.write_text(json.dumps(data, indent=1) + "\n")
     render_all(data, folder)
 

@@ -14,8 +14,7 @@ from typing import Any
 import torch
 
 import attn_dsl
-from benchmarks.cases import CASES, EXAMPLES, Case
-from benchmarks.peers import block_mask
+from benchmarks.cases import EXAMPLES
 
 COLD = """
 import json, resource, sys, time, torch
@@ -47,6 +46,36 @@ with torch.no_grad():
     implementations(case, arguments, int(sys.argv[2]), 64, only=sys.argv[3])[sys.argv[3]]()
 print(json.dumps(mib("VmHWM") - before))
 """
+MASK = """
+import json, sys, time, torch
+from pathlib import Path
+from benchmarks.cases import CASES
+from benchmarks.peers import block_mask
+import attn_dsl, attn_dsl.account, sympy
+case = next(c for c in CASES if c.name == sys.argv[1])
+length, which = int(sys.argv[2]), sys.argv[3]
+
+def mib(field):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(x.split()[1]) for x in lines if x.startswith(field)) / 1024
+
+def look(length):
+    arguments = {n: t for n, t in case.arguments(length, 8).items() if n not in "QKV"}
+    if which == "flex":
+        block_mask(case, arguments | {"Q": torch.zeros(1)}, length)
+        return None
+    attention = attn_dsl.compile(case.path, params=dict(case.params))
+    sizes = {n: length for n in "ij"}
+    analysis = attention.analyze(tensors=arguments, tiles=(128, 128), **sizes)
+    return analysis.forward.kernels[0].loops[0].live.high
+
+look(256)  # imports and what is made once
+Path("/proc/self/clear_refs").write_text("5")  # forget the highest mark so far
+before, start = mib("VmRSS"), time.perf_counter()
+live = look(length)
+print(json.dumps({"s": time.perf_counter() - start, "mib": mib("VmHWM") - before, "live": live}))
+"""
+MASKS = ("window 256", "documents", "global + window")
 STARTED = ("basic/dense", "masks/sliding_window", "heads/grouped_query")
 
 
@@ -91,22 +120,18 @@ def _per_call_us(call: Any, count: int = 5000) -> float:
 
 
 def masks() -> dict[str, Any]:
-    """Seconds to make FlexAttention's block mask; ours are bounds in the kernel, and take none."""
+    """What it takes to know a mask's tiles: FlexAttention's block mask, which its kernel needs, and our account of live
+    pairs and tiles, which ours does not; seconds, and MiB by which a process of its own grows at most."""
     found: dict[str, Any] = {}
-    for case in (c for c in CASES if c.name in ("window 256", "documents", "global + window")):
+    for name in MASKS:
         for length in (4096, 16384, 32768):
-            found[f"{case.name}|{length}"] = {
-                "create_block_mask_s": _mask_seconds(case, length),
-                "attn_dsl_s": 0.0,
-            }
+            peer = _run([MASK, name, str(length), "flex"], dict(os.environ))
+            ours = _run([MASK, name, str(length), "attn_dsl"], dict(os.environ))
+            found[f"{name}|{length}"] = {
+                "create_block_mask_s": peer["s"], "create_block_mask_mib": peer["mib"],
+                "account_s": ours["s"], "account_mib": ours["mib"], "live_pairs": ours["live"],
+            }  # fmt: skip
     return found
-
-
-def _mask_seconds(case: Case, length: int) -> float:
-    arguments = {n: t for n, t in case.arguments(length, 8).items() if n not in "QKV"} | {"Q": torch.zeros(1)}
-    start = time.perf_counter()
-    block_mask(case, arguments, length)
-    return time.perf_counter() - start
 
 
 def peaks() -> dict[str, Any]:

@@ -150,7 +150,11 @@ def _preparation(data: Data) -> Iterator[str]:
         yield f"- the smallest call: {call['attn_dsl_us']:.1f} µs; an empty call of C: {call['empty_call_us']:.2f} µs"
     for key, times in found.get("masks", {}).items():
         case, length = key.split("|")
-        yield f"- the mask of {case} at {length} tokens: create_block_mask {times['create_block_mask_s']:.2f} s, ours 0 (bounds in the kernel)"
+        yield (
+            f"- the mask of {case} at {length} tokens: create_block_mask {times['create_block_mask_s']:.2f} s and "
+            f"{times['create_block_mask_mib']:.0f} MiB; our kernels need none (bounds in the kernel), and their account "
+            f"of its live pairs and tiles takes {times['account_s']:.3f} s and {times['account_mib']:.1f} MiB"
+        )
     for key, mib in found.get("peak_mib", {}).items():
         case, length, peer = key.split("|")
         yield f"- {case} at {length} tokens: the process grows by {mib:.0f} MiB up to the first result of {peer}, its mask included"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import prod
 
 from attn_dsl.analysis.presence import PRESENT
@@ -18,6 +18,7 @@ from attn_dsl.codegen.machine import Machine, machine_of
 from attn_dsl.codegen.numbers import is_float, join_dtypes
 from attn_dsl.codegen.partition import KernelPlan, contribution_streams, leaf_reads, partition
 from attn_dsl.codegen.program import Buffer, GridFactor, Kernel, Program
+from attn_dsl.codegen.roles import Roles
 from attn_dsl.codegen.scattering import kernel_form
 from attn_dsl.codegen.schedule import Schedule
 from attn_dsl.codegen.specialisation import Specialisation
@@ -34,12 +35,38 @@ MAX_STACK_BYTES = 4 << 20  # half of what a thread has
 _KIND_DTYPES = {"integer": "i32", "boolean": "bool"}
 
 
+@dataclass(frozen=True, slots=True)
+class LoweredKernel:
+    """One kernel before it is printed: its place in the cascade, its tiles, its tile program, how it is launched."""
+
+    plan: KernelPlan
+    tiles: Tiles
+    text: KernelText
+    launch: Kernel
+
+
+@dataclass(frozen=True, slots=True)
+class Lowering:
+    """A program before it is printed. ``cascade``: the normal form that the kernels compute."""
+
+    cascade: Cascade
+    flow: Dependence
+    roles: Roles
+    kernels: tuple[LoweredKernel, ...]
+    buffers: tuple[Buffer, ...]
+
+
 def generate(
     cascade: Cascade, specialisation: Specialisation, schedules: Sequence[Schedule] | None = None
 ) -> Program:
     """The program for one specialisation; ``schedules``: one for each kernel, else all have the specialisation's.
     NotLoweredError names what has no kernel yet."""
     return _Generation(cascade, specialisation, schedules).run()
+
+
+def lower(cascade: Cascade, specialisation: Specialisation) -> Lowering:
+    """The tile programs of one specialisation, for those who count what they do. NotLoweredError as ``generate``."""
+    return _Generation(cascade, specialisation, None).lowered()
 
 
 class _Generation:
@@ -86,17 +113,23 @@ class _Generation:
         """The dtype a computed tensor is stored in between kernels."""
         return _KIND_DTYPES.get(self.kinds[tensor], self.real)
 
-    def run(self) -> Program:
+    def lowered(self) -> Lowering:
         buffers = self._buffers()
         storage = self._storage(buffers)
-        kernels = [self._kernel(plan, at, storage) for at, plan in enumerate(self.plans)]
-        texts = [text for _, text in kernels]
+        kernels = tuple(self._kernel(plan, at, storage) for at, plan in enumerate(self.plans))
+        return Lowering(self.cascade, self.flow, self.roles, kernels, tuple(buffers))
+
+    def run(self) -> Program:
+        lowering = self.lowered()
+        storage = self._storage(list(lowering.buffers))
+        texts = [kernel.text for kernel in lowering.kernels]
         source = (
             emit_cpu(self.cascade, self.spec, texts)
             if self.spec.architecture == "cpu"
             else emit_module(self.cascade, self.spec, texts, self.spec.matmul_precision)
         )
-        return Program(source, tuple(k for k, _ in kernels), tuple(buffers), self._contiguous(storage))
+        launches = tuple(kernel.launch for kernel in lowering.kernels)
+        return Program(source, launches, lowering.buffers, self._contiguous(storage))
 
     def _buffers(self) -> list[Buffer]:
         outputs = {o.name: o for o in self.cascade.outputs}
@@ -186,7 +219,7 @@ class _Generation:
 
     # one kernel
 
-    def _kernel(self, plan: KernelPlan, at: int, storage: dict[str, Storage]) -> tuple[Kernel, KernelText]:
+    def _kernel(self, plan: KernelPlan, at: int, storage: dict[str, Storage]) -> LoweredKernel:
         machine = machine_of(self.spec.architecture)
         given = self.spec.schedule if self.schedules is None else self.schedules[at]
         groups = self._stream_groups(plan)
@@ -238,7 +271,7 @@ class _Generation:
             schedule.num_warps or 4,
             schedule.num_stages or 1,
         )
-        return kernel, text
+        return LoweredKernel(plan, tiles, text, kernel)
 
     def _fits(
         self, body: KernelBody, tiles: Tiles, plan: KernelPlan, groups: tuple[tuple[str, ...], ...],

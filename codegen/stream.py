@@ -23,7 +23,7 @@ from attn_dsl.codegen.partition import contribution_streams
 from attn_dsl.codegen.program import PARTS, Pointer
 from attn_dsl.codegen.ranges import RangeLowering, TileRange
 from attn_dsl.codegen.sending import SendLowering
-from attn_dsl.codegen.tiles import Assign, Block, KernelBody, Loop, Node, State, Store, named
+from attn_dsl.codegen.tiles import Assign, Block, KernelBody, Loop, Node, State, Store, Visits, named
 from attn_dsl.ir.cascade import Einsum, Reduction
 from attn_dsl.ir.expr import Expr, IndexVar, Read
 from attn_dsl.ir.walk import index_names, walk
@@ -255,10 +255,12 @@ class StreamKernel:
             pieces = [(r.full_first, r.full_end) for r in found]
             partial = [p for r in found for p in ((r.first, r.full_first), (r.full_end, r.end))]
             if mixed:
-                self._loop(phase, targets, passes, pieces, None, guards, {}, masked=False)
+                inside = Visits(phase.stream, plan, guard, None, "full")
+                self._loop(phase, targets, passes, pieces, None, guards, {}, inside, masked=False)
             partial = partial if mixed else [(r.first, r.end) for r in found]
             test = TRUE if plan.closed_form else guard
-            self._loop(phase, targets, passes, partial, test, guards, flagged, masked=True)
+            rest = Visits(phase.stream, plan, guard, _tested(test), "rest" if mixed else "all")
+            self._loop(phase, targets, passes, partial, test, guards, flagged, rest, masked=True)
             return
         self._box_loops(phase, targets, passes, plan, guards, flagged, full=full)
 
@@ -282,11 +284,15 @@ class StreamKernel:
             boxes.append(TileRange(first, end, found[0].full_first, found[0].full_end))
         if full:
             inner = [TileRange(b.full_first, b.full_end, b.full_first, b.full_end) for b in boxes]
-            self._box_loop(phase, targets, passes, inner, None, guards, {}, masked=False, hole=None)
+            inside = Visits(phase.stream, plan, disjunction(*guards.values()), None, "full")
+            self._box_loop(phase, targets, passes, inner, None, guards, {}, inside, masked=False, hole=None)
         exact = plan.closed_form and len(plan.terms) == 1
         test = TRUE if exact else disjunction(*guards.values())
         hole = boxes if full else None
-        self._box_loop(phase, targets, passes, boxes, test, guards, flagged, masked=True, hole=hole)
+        rest = Visits(
+            phase.stream, plan, disjunction(*guards.values()), _tested(test), "rest" if full else "all"
+        )
+        self._box_loop(phase, targets, passes, boxes, test, guards, flagged, rest, masked=True, hole=hole)
 
     def _last_needed(self, tiles: TileRange) -> Node:
         """The end of a range, 0 where it is empty: an empty one lies beyond all tiles."""
@@ -295,7 +301,7 @@ class StreamKernel:
 
     def _box_loop(
         self, phase: _Phase, targets: list[str], passes: PassAnalysis, boxes: list[TileRange],
-        test: Expr | None, guards: dict[int, Expr], flagged: dict[str, Expr], *, masked: bool,
+        test: Expr | None, guards: dict[int, Expr], flagged: dict[str, Expr], visits: Visits, *, masked: bool,
         hole: list[TileRange] | None,
     ) -> None:  # fmt: skip
         counts = [self.expressions.operate("sub", b.end, b.first) for b in boxes]
@@ -320,11 +326,11 @@ class StreamKernel:
                 outside = beyond if outside is None else self.expressions.operate("or", outside, beyond)
             return at, [] if outside is None else [outside]
 
-        self._emit_loop(phase, targets, passes, total, place, test, guards, flagged, masked=masked)
+        self._emit_loop(phase, targets, passes, total, place, test, guards, flagged, visits, masked=masked)
 
     def _loop(
         self, phase: _Phase, targets: list[str], passes: PassAnalysis, pieces: list[tuple[Node, Node]],
-        test: Expr | None, guards: dict[int, Expr], flagged: dict[str, Expr], *, masked: bool,
+        test: Expr | None, guards: dict[int, Expr], flagged: dict[str, Expr], visits: Visits, *, masked: bool,
     ) -> None:  # fmt: skip
         lengths = [self.expressions.operate("sub", end, first) for first, end in pieces]
         total = lengths[0]
@@ -343,7 +349,7 @@ class StreamKernel:
                 before = self.expressions.operate("add", before, length)
             return [tile], []
 
-        self._emit_loop(phase, targets, passes, total, place, test, guards, flagged, masked=masked)
+        self._emit_loop(phase, targets, passes, total, place, test, guards, flagged, visits, masked=masked)
 
     def _emit_loop(
         self,
@@ -355,6 +361,7 @@ class StreamKernel:
         test: Expr | None,
         guards: dict[int, Expr],
         flagged: dict[str, Expr],
+        visits: Visits,
         *,
         masked: bool,
     ) -> None:
@@ -372,7 +379,7 @@ class StreamKernel:
         scope.block = body
         scope.running = {t: self._state_node(s, body) for t, s in self.states.items()}
         kind = "every element counts" if not masked else "masked"
-        loop = Loop(counter, total, prepare, self.expressions.all_of(conditions), body, kind)
+        loop = Loop(counter, total, prepare, self.expressions.all_of(conditions), body, kind, visits)
         self.body.items.append(loop)
         self.builder.redirect(prepare, body)
         self._update(phase, targets, passes, scope, guards if masked else {}, body, masked_flags=flagged)
@@ -627,9 +634,9 @@ class StreamKernel:
                 )
                 for s in stream
             ]
-            self._pair_store(name, stream, boxes)
+            self._pair_store(name, Visits(stream, plan, TRUE, None, "all"), boxes)
 
-    def _pair_store(self, name: str, stream: tuple[str, ...], boxes: list[TileRange]) -> None:
+    def _pair_store(self, name: str, visits: Visits, boxes: list[TileRange]) -> None:
         counts = [self.expressions.operate("sub", b.end, b.first) for b in boxes]
         total = counts[0]
         for count in counts[1:]:
@@ -643,10 +650,10 @@ class StreamKernel:
                 0, self.expressions.operate("add", box.first, self.expressions.divide("mod", rest, count))
             )
             rest = self.expressions.divide("floordiv", rest, count)
-        scope = self.scope.inner(prepare, {}, stream)
+        scope = self.scope.inner(prepare, {}, visits.stream)
         self._stream_coordinates(scope, at)
         scope.block = body
-        self.body.items.append(Loop(counter, total, prepare, None, body, f"store {name}"))
+        self.body.items.append(Loop(counter, total, prepare, None, body, f"store {name}", visits))
         self._store(name, scope)
 
     def _store(self, name: str, scope: Scope) -> None:
@@ -693,6 +700,10 @@ class StreamKernel:
         offset, mask = self.expressions.address(read, scope)
         pointer = self.context.argument(f"{name.replace(':', '_')}_ptr", Pointer(name), storage.dtype)
         scope.block.items.append(Store(pointer, offset, self.expressions.cast(value, storage.dtype), mask))
+
+
+def _tested(test: Expr) -> Expr | None:
+    return None if test == TRUE else test
 
 
 def _operands(node: Node) -> tuple[Node, ...]:

@@ -15,6 +15,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from attn_dsl.analysis.iteration import IterationPlan
+from attn_dsl.ir.expr import Expr
+
 
 @dataclass(eq=False, slots=True)
 class Node:
@@ -62,9 +65,23 @@ class Store:
     adds: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Visits:
+    """The tiles a loop is for, in the terms of the analysis: those between the bounds of ``plan`` along ``stream``;
+    of them, where ``tested`` is given, those in which it may hold by interval arithmetic. ``guard``: the elements
+    that count. ``share``: ``full``, the tiles in which every element counts; ``rest``, the others; or ``all``."""
+
+    stream: tuple[str, ...]
+    plan: IterationPlan
+    guard: Expr
+    tested: Expr | None
+    share: str
+
+
 @dataclass(eq=False, slots=True)
 class Loop:
-    """``for counter in range(count)``: the body runs once a tile; ``condition`` skips it where false."""
+    """``for counter in range(count)``: the body runs once a tile; ``condition`` skips it where false. ``visits`` says
+    the same as these, for those who count."""
 
     counter: Node
     count: Node
@@ -72,6 +89,7 @@ class Loop:
     condition: Node | None
     body: Block
     comment: str
+    visits: Visits
 
 
 Item = Node | Assign | Store | Loop | State

@@ -38,10 +38,13 @@ def is_integral(expr: Expr, cascade: Cascade) -> bool:
 
 
 class Alternatives:
-    """Parts predicates over ``streams``; what does not part stays whole."""
+    """Parts predicates over ``streams``; what does not part, or would part into more than ``most``, stays whole."""
 
-    def __init__(self, streams: frozenset[str], params: Values, cascade: Cascade) -> None:
+    def __init__(
+        self, streams: frozenset[str], params: Values, cascade: Cascade, most: int = MAX_ALTERNATIVES
+    ) -> None:
         self.streams = streams
+        self.most = most
         self.params = params
         self.cascade = cascade
 
@@ -73,7 +76,7 @@ class Alternatives:
         result: list[Conjunction] = [()]
         for part in parts:
             joined = [tuple(dict.fromkeys((*a, *b))) for a in result for b in part]
-            if len(joined) > MAX_ALTERNATIVES:
+            if len(joined) > self.most:
                 joined = [tuple(dict.fromkeys((*a, *self._opaque(part)))) for a in result]
             result = joined
         return result
@@ -82,7 +85,7 @@ class Alternatives:
         joined = list(dict.fromkeys(c for part in parts for c in part))
         if () in joined:
             return [()]
-        return joined if len(joined) <= MAX_ALTERNATIVES else [(whole,)]
+        return joined if len(joined) <= self.most else [(whole,)]
 
     def _opaque(self, part: list[Conjunction]) -> Conjunction:
         """Alternatives put back into one predicate."""

@@ -86,6 +86,19 @@ def parse_sizes(cascade: Cascade, given: Iterable[str]) -> dict[str, int]:
     return sizes
 
 
+def parse_tiles(given: str | None) -> tuple[int, int] | None:
+    """``64x32`` as rows and stream, both powers of two."""
+    if given is None:
+        return None
+    parts = given.lower().split("x")
+    if len(parts) != 2 or not all(p.isascii() and p.isdigit() and 0 < int(p) <= 1024 for p in parts):
+        raise click.UsageError(f"--tiles {given}: write ROWSxSTREAM, as 64x32")
+    row, stream = int(parts[0]), int(parts[1])
+    if row & (row - 1) or stream & (stream - 1):
+        raise click.UsageError(f"--tiles {given}: both are powers of two")
+    return row, stream
+
+
 def _pairs(given: Iterable[str], option: str) -> list[tuple[str, str]]:
     pairs: list[tuple[str, str]] = []
     for item in given:

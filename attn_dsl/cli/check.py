@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from attn_dsl.cli.arguments import expand, files_argument, json_option
-from attn_dsl.cli.lowering import obstacle
+from attn_dsl.cli.lowering import obstacle, slow_spots
 from attn_dsl.cli.output import diagnostic_data, plural, print_diagnostic, say, say_json
 from attn_dsl.errors import Diagnostic, LanguageError
 from attn_dsl.language.load import Specification, load_file, read_source
@@ -42,6 +42,8 @@ class Finding:
 @click.pass_context
 def command(ctx: click.Context, files: tuple[Path, ...], language_only: bool, as_json: bool) -> None:
     """Report what is wrong with .attn files, and whether each becomes a kernel.
+
+    What makes a kernel slower than it need be is a warning: a mask without bounds, a further pass, scattered reads.
 
     A folder stands for every .attn file below it. A file that is legal but cannot be lowered to a kernel yet
     is not wrong: the reference evaluates it, and the statement in the way is named.
@@ -80,8 +82,7 @@ def examine(path: Path, *, lower: bool) -> Finding:
 def _with_lowering(finding: Finding, specification: Specification) -> Finding:
     found = obstacle(specification.cascade)
     finding.lowered = found is None
-    if found is not None:
-        finding.diagnostics += found
+    finding.diagnostics += slow_spots(specification.cascade) if found is None else found
     return finding
 
 

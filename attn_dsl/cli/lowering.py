@@ -63,6 +63,13 @@ def _whole_sizes(
     return typical_sizes(cascade, params, whole, given)
 
 
+def slow_spots(cascade: Cascade) -> tuple[Diagnostic, ...]:
+    """What makes kernels slower than they need be, as warnings, for a cascade that becomes kernels."""
+    from attn_dsl.codegen.advice import advice
+
+    return advice(cascade, example_params(cascade))
+
+
 def obstacle(cascade: Cascade) -> tuple[Diagnostic, ...] | None:
     """Why a legal cascade does not become kernels yet, as warnings; None where it does."""
     try:

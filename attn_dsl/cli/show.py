@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,6 +15,7 @@ from attn_dsl.cli.arguments import (
     param_option,
     parse_params,
     parse_sizes,
+    parse_tiles,
     size_option,
     target_option,
 )
@@ -21,6 +23,9 @@ from attn_dsl.cli.output import say, say_json
 from attn_dsl.errors import AttnError
 from attn_dsl.ir.cascade import Cascade
 from attn_dsl.language.load import load_file
+
+if TYPE_CHECKING:
+    from attn_dsl.account import Analysis
 
 Params = Mapping[str, int | float | bool]
 
@@ -38,6 +43,16 @@ Params = Mapping[str, int | float | bool]
     "--plan", "stages", flag_value="plan", multiple=True, help="What the loops of each kernel visit."
 )
 @click.option("--source", "stages", flag_value="source", multiple=True, help="The generated code.")
+@click.option(
+    "--cost", "stages", flag_value="cost", multiple=True, help="What it costs, and why; runs nothing."
+)
+@click.option(
+    "--device", help="For --cost: A100, H100, H200, B200, MI300X, or cpu, which is measured. Default: H100."
+)
+@click.option(
+    "--tiles", metavar="ROWSxSTREAM", help="For --cost: tiles, as 64x64. Default: the schedule's own."
+)
+@click.option("--backward", is_flag=True, help="For --cost: also the backward pass.")
 @param_option
 @size_option
 @dtype_option("bf16")
@@ -50,6 +65,9 @@ def command(
     sizes: tuple[str, ...],
     dtype: str,
     target: str | None,
+    device: str | None,
+    tiles: str | None,
+    backward: bool,
     as_json: bool,
 ) -> None:
     """Show a file as the compiler sees it: by default its cascade, its passes and what its loops visit.
@@ -60,8 +78,10 @@ def command(
       attn show my.attn --normal --passes
       attn show my.attn --source --dtype f16 --size d=128 --size e=128 > kernel.py
       attn show my.attn --source --target cpu --dtype f32 > kernel.cpp
+      attn show my.attn --cost --size i=32768 --size j=32768 --size h=16 --device H200
 
-    Params without a default, and feature sizes that are not given, take example values.
+    Params without a default, and feature sizes that are not given, take example values; for --cost lengths are
+    4096, other indices 1.
 
     Exit status: 0 all is well; 1 the file is wrong, or not lowered yet; 2 wrong usage.
     """
@@ -77,11 +97,20 @@ def command(
         "source": lambda: _source(cascade, values, dtype, extents, target or "triton"),
     }
     chosen = tuple(dict.fromkeys(stages)) or ("cascade", "passes", "plan")
+    if "cost" not in chosen and (device or tiles or backward):
+        raise click.UsageError("--device, --tiles and --backward are for --cost")
+    shape = parse_tiles(tiles)
+    account: Analysis | None = None
     try:
-        shown = {stage: printers[stage]().rstrip() for stage in chosen}
+        if "cost" in chosen:
+            account = _cost(cascade, values, extents, dtype, device, shape, backward)
+            printers["cost"] = account.__str__
+        shown: dict[str, Any] = {stage: printers[stage]().rstrip() for stage in chosen}
     except AttnError as error:
         raise type(error)(error.diagnostics, {**specification.sources, **error.sources}) from None
     if as_json:
+        if account is not None:
+            shown["cost"] = account.to_dict()
         say_json({"file": str(file), "name": cascade.name, **shown})
         return
     for number, (stage, text) in enumerate(shown.items()):
@@ -101,6 +130,20 @@ def _normal(cascade: Cascade) -> str:
     from attn_dsl.rewrites import normal_form
 
     return print_cascade(normal_form(cascade))
+
+
+def _cost(
+    cascade: Cascade, params: Params, sizes: Mapping[str, int], dtype: str, device: str | None,
+    tiles: tuple[int, int] | None, backward: bool,
+) -> Analysis:  # fmt: skip
+    from attn_dsl.account import Request, analyse
+    from attn_dsl.account.analysis import DEFAULT_DEVICE
+    from attn_dsl.account.call import example_sizes
+    from attn_dsl.cli.lowering import example_params
+
+    values = example_params(cascade, params)
+    extents = example_sizes(cascade, values, sizes)
+    return analyse(Request(cascade, values, extents, dtype, device or DEFAULT_DEVICE, tiles, None, backward))
 
 
 def _kernels(cascade: Cascade, params: Params, stage: str) -> str:

@@ -20,6 +20,7 @@ from attn_dsl.runtime.params import resolve_params
 from attn_dsl.runtime.sizes import DTYPES, NAMES, Bound, bind
 
 if TYPE_CHECKING:
+    from attn_dsl.account.model import Analysis
     from attn_dsl.runtime.training import Training
 
 TARGETS = ("triton", "cpu", "interpreter")
@@ -146,6 +147,36 @@ class Attention:
         with _sources(self.specification):
             entry = self.kernels.entry(self._typical(dtype), self._whole(sizes), architecture)
             return lower(entry, architecture)
+
+    def analyze(
+        self, *, dtype: torch.dtype | str | None = None, device: str | None = None,
+        tiles: tuple[int, int] | None = None, tensors: Mapping[str, torch.Tensor] | None = None,
+        backward: bool = False, **sizes: int,
+    ) -> Analysis:  # fmt: skip
+        """What it costs and why, without running anything: live pairs, tiles, operations, bytes, the least time.
+
+        ``sizes``: of indices, ``i=8192, j=8192, b=1, d=128``; the length of what is tiled must be given, features
+        are 64 and other indices 1 where they are not. ``device``: ``A100``, ``H100`` (the default), ``H200``,
+        ``B200``, ``MI300X``, or ``cpu``, which is measured; ``tiles``: (rows, stream), else the schedule's own.
+        ``tensors``: samples of the data that masks read (document ids, lengths), by input; without them, bounds. ``backward``: also the
+        backward pass. Without sizes: formulas. ArgumentError, NotLoweredError."""
+        from attn_dsl.account.analysis import DEFAULT_DEVICE, Request, analyse
+
+        with _sources(self.specification):
+            row, stream = self.schedule.row_tile, self.schedule.stream_tile
+            chosen = tiles or ((row, stream) if row and stream else None)
+            return analyse(
+                Request(
+                    self.cascade,
+                    self.params,
+                    sizes,
+                    dtype,
+                    device or DEFAULT_DEVICE,
+                    chosen,
+                    tensors,
+                    backward,
+                )
+            )
 
     # from arguments to results
 

@@ -38,7 +38,7 @@ def toolchain() -> tuple[str, ...]:
     """What determines the binary besides its source. TargetError where there is no compiler."""
     compiler = _compiler()
     status = Path(compiler).resolve().stat()
-    return (compiler, str(status.st_size), str(status.st_mtime_ns), *_flags(), _processor())
+    return (compiler, str(status.st_size), str(status.st_mtime_ns), *_flags(), processor())
 
 
 def compile_native(source: str) -> bytes:
@@ -89,7 +89,7 @@ def _headers() -> Path:
 
 
 @lru_cache(maxsize=1)
-def _processor() -> str:
+def processor() -> str:
     """The instruction sets of the processor, as far as the system tells."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()

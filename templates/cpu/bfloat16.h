@@ -82,6 +82,7 @@ static inline void multiply_bf16(
     constexpr int R = I / 16 % 4 == 0 ? 4 : I / 16 % 2 == 0 ? 2 : 1;
     constexpr int COLUMNS = 24 / R;
     static_assert(I % 16 == 0 && PANEL_COLUMNS % COLUMNS == 0, "blocks fill panels");
+    ATTN_COUNTED(int64_t(I) * N * K);
     alignas(64) uint32_t rows[PANEL_DEPTH / 2][I];
     alignas(64) uint32_t columns[PANEL_DEPTH / 2][PANEL_COLUMNS];
     if (K <= 0 && !ADD)

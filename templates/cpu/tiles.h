@@ -18,6 +18,19 @@
 #define ATTN_LANES _Pragma("GCC ivdep")
 #endif
 
+// With -DATTN_COUNT a module counts its multiply-adds, padding included, over all threads: attn_multiply_adds() tells
+// how many there were since it was last asked. The tests of the account of costs hold it to this; else it is nothing.
+#if defined(ATTN_COUNT)
+#include <atomic>
+namespace attn {
+static std::atomic<int64_t> multiply_adds{0};
+}
+#define ATTN_COUNTED(n) attn::multiply_adds.fetch_add(n, std::memory_order_relaxed)
+extern "C" int64_t attn_multiply_adds() { return attn::multiply_adds.exchange(0); }
+#else
+#define ATTN_COUNTED(n)
+#endif
+
 namespace attn {
 
 #if defined(__AVX512F__)
@@ -94,6 +107,7 @@ static inline void multiply(
     const T* a, int64_t a_k, const T* b, int64_t b_n, int64_t b_k, int64_t K, T* out, int64_t out_n) {
     constexpr int W = Vector<T>::lanes;
     static_assert(I % W == 0, "rows fill whole vectors");
+    ATTN_COUNTED(int64_t(I) * N * K);
     // Sums fill three quarters of the registers; the rest hold a vector of rows and a broadcast.
     constexpr int R = I / W % 4 == 0 && VECTOR_REGISTERS == 32 ? 4 : I / W % 2 == 0 ? 2 : 1;
     constexpr int COLUMNS = VECTOR_REGISTERS * 3 / 4 / R;

@@ -80,3 +80,25 @@ def test_a_wrong_value_names_itself(file: Path, arguments: list[str], message: s
     result = show(file, *arguments)
     assert result.exit_code == 2
     assert message in result.output
+
+
+def test_the_cost_is_an_account_as_text_and_as_data(file: Path) -> None:
+    output = show(file, "--cost", "--size", "i=256", "--size", "j=256", "--tiles", "64x32").output
+    assert "FLOP useful" in output and "passes: 1" in output and "H100" in output
+    cost = json.loads(show(file, "--cost", "--backward", "--device", "A100", "--json").output)["cost"]
+    assert cost["device"] == "A100" and cost["sizes"]["i"] == 4096
+    assert cost["backward"]["contractions"]["useful"] > cost["forward"]["contractions"]["useful"] > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--tiles", "64x64"], "are for --cost"),
+        (["--cost", "--tiles", "64"], "write ROWSxSTREAM, as 64x32"),
+        (["--cost", "--tiles", "48x64"], "both are powers of two"),
+    ],
+)
+def test_wrong_options_of_the_cost(file: Path, arguments: list[str], message: str) -> None:
+    result = show(file, *arguments)
+    assert result.exit_code == 2
+    assert message in result.output

@@ -1,0 +1,183 @@
+"""What the tile program of a kernel does each time one of its blocks runs: products, other operations, bytes.
+
+The tile program is what both printers print, so nothing is modelled here: a ``dot`` over rows x keys x features is
+counted as two operations a triple, a pointwise node as one a lane, a load or store as its lanes' bytes. ``lanes``
+counts what is executed, padding included; ``extents`` has the true size of every index that a tile holds whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from math import prod
+
+from attn_dsl.codegen.cpu.footprint import stack_bytes
+from attn_dsl.codegen.generation import LoweredKernel
+from attn_dsl.codegen.numbers import is_float
+from attn_dsl.codegen.program import Pointer
+from attn_dsl.codegen.tiles import Assign, Block, KernelBody, Loop, Node, Store
+
+WIDTH = {"f64": 8, "i64": 8, "f32": 4, "i32": 4, "f16": 2, "bf16": 2, "i16": 2}
+SPECIAL = frozenset({
+    "exp", "exp2", "expm1", "log", "log2", "log1p", "sin", "cos", "tan", "tanh", "sigmoid", "softplus", "silu",
+    "gelu", "erf", "sqrt", "rsqrt", "pow", "uniform", "div",
+})  # fmt: skip
+_FREE = frozenset({"const", "argument", "state", "counter", "block", "program", "arange", "load"})
+
+
+def width(dtype: str) -> int:
+    """Bytes of an element."""
+    return WIDTH.get(dtype, 1)
+
+
+@dataclass(slots=True)
+class Work:
+    """Operations and bytes. ``products``: of contractions, by operands' dtype, two a multiply-add; ``simple`` and
+    ``special``: lanes of other operations, those of one instruction and those of a function (exp, division);
+    ``loads`` and ``stores``: bytes by tensor."""
+
+    products: dict[str, float] = field(default_factory=dict[str, float])
+    simple: float = 0
+    special: float = 0
+    loads: dict[str, float] = field(default_factory=dict[str, float])
+    stores: dict[str, float] = field(default_factory=dict[str, float])
+
+    def add(self, other: Work, times: float = 1) -> None:
+        """Add so many runs of a block."""
+        for mine, theirs in (
+            (self.products, other.products),
+            (self.loads, other.loads),
+            (self.stores, other.stores),
+        ):
+            for key, value in theirs.items():
+                mine[key] = mine.get(key, 0) + value * times
+        self.simple += other.simple * times
+        self.special += other.special * times
+
+    @property
+    def contraction(self) -> float:
+        """Operations of all products."""
+        return sum(self.products.values())
+
+    @property
+    def pointwise(self) -> float:
+        """All other operations."""
+        return self.simple + self.special
+
+
+class Counter:
+    """The work of one kernel's blocks."""
+
+    def __init__(self, kernel: LoweredKernel, sizes: Mapping[str, int]) -> None:
+        self.body = kernel.text.body
+        constants = dict(kernel.text.constants)
+        self.lanes = {a: _product_of(text, constants) for a, text in kernel.text.lengths.items()}
+        self.extents = {a: sizes[a] if a in kernel.tiles.whole else n for a, n in self.lanes.items()}
+        self.tensors = {
+            a.name: a.source.tensor for a in kernel.text.arguments if isinstance(a.source, Pointer)
+        }
+        self._alive = _alive(self.body)
+
+    def executed(self, block: Block) -> Work:
+        """One run of a block, all lanes."""
+        return self._work(block, self.lanes)
+
+    def needed(self, block: Block) -> Work:
+        """One run of a block, without the lanes that pad an index held whole."""
+        return self._work(block, self.extents)
+
+    def _work(self, block: Block, lanes: Mapping[str, int]) -> Work:
+        work = Work()
+        for item in block.items:
+            match item:
+                case Node() if id(item) in self._alive:
+                    self._node(work, item, lanes)
+                case Store(tensor=pointer, offset=offset, value=value):
+                    axes = {*offset.axes, *value.axes}
+                    _count(
+                        work.stores, self.tensors[pointer], prod(lanes[a] for a in axes) * width(value.dtype)
+                    )
+                case _:
+                    pass
+        return work
+
+    def _node(self, work: Work, node: Node, lanes: Mapping[str, int]) -> None:
+        match node.operation:
+            case "dot":
+                reduced, dtype = node.attributes
+                points = prod(lanes[a] for a in {*node.axes, *reduced})
+                _count(work.products, dtype, 2 * points)
+            case "load":
+                amount = prod(lanes[a] for a in node.axes) * width(node.dtype)
+                _count(work.loads, self.tensors[node.attributes[0]], amount)
+            case name if name in _FREE or not node.axes and name != "reduce":
+                pass
+            case "reduce":
+                work.simple += prod(lanes[a] for a in node.operands[0].axes)
+            case name if name in SPECIAL and is_float(node.dtype):
+                work.special += prod(lanes[a] for a in node.axes)
+            case _:
+                work.simple += prod(lanes[a] for a in node.axes)
+
+    def footprint(self, *, on_cpu: bool) -> int:
+        """Bytes that are alive at once in one program: its accumulators, and the values of a tile between their
+        computation and their last use."""
+        if on_cpu:
+            return stack_bytes(self.body, self.lanes)
+        blocks = (b for i in self.body.items for b in ((i.prepare, i.body) if isinstance(i, Loop) else (i,)))
+        states = sum(prod(self.lanes[a] for a in s.axes) * width(s.dtype) for s in self.body.states)
+        return states + max((self._peak(block) for block in blocks), default=0)
+
+    def _peak(self, block: Block) -> int:
+        nodes = [i for i in block.items if isinstance(i, Node) and id(i) in self._alive]
+        last: dict[int, int] = {}
+        for at, node in enumerate(nodes):
+            last.update((id(operand), at) for operand in node.operands)
+        for item in block.items:
+            last.update((id(n), len(nodes)) for n in _roots(item))
+        held, peak = 0, 0
+        ends: dict[int, int] = {}
+        for at, node in enumerate(nodes):
+            if node.operation in _FREE - {"load"} or not node.axes:
+                continue
+            size = prod(self.lanes[a] for a in node.axes) * width(node.dtype)
+            held += size
+            peak = max(peak, held)
+            ends[last.get(id(node), at)] = ends.get(last.get(id(node), at), 0) + size
+            held -= ends.pop(at, 0)
+        return peak
+
+
+def _count(table: dict[str, float], key: str, amount: float) -> None:
+    table[key] = table.get(key, 0) + amount
+
+
+def _product_of(text: str, constants: Mapping[str, int]) -> int:
+    return prod(constants[name] for name in text.split(" * "))
+
+
+def _roots(item: object) -> Iterable[Node]:
+    match item:
+        case Assign(value=value):
+            return (value,)
+        case Store(offset=offset, value=value, mask=mask):
+            return (offset, value) if mask is None else (offset, value, mask)
+        case _:
+            return ()
+
+
+def _alive(body: KernelBody) -> set[int]:
+    """The nodes that something stored or carried depends on."""
+    pending: list[Node] = []
+    for item in body.items:
+        blocks = (item.prepare, item.body) if isinstance(item, Loop) else (item,)
+        pending += [root for block in blocks for i in block.items for root in _roots(i)]
+        if isinstance(item, Loop):
+            pending += [item.count] if item.condition is None else [item.count, item.condition]
+    found: set[int] = set()
+    while pending:
+        node = pending.pop()
+        if id(node) not in found:
+            found.add(id(node))
+            pending += node.operands
+    return found

@@ -1,0 +1,184 @@
+"""What is legal and slower than it need be, as warnings: each at its place, with what to write instead.
+
+masks      a condition that gives a loop no bound, so that tiles are tested one by one
+passes     a reduction that needs a pass of its own, and the operand that prevents the fold
+gathers    elements that are fetched one by one from places of their own
+features   a declared size that leaves most of its padding empty
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from attn_dsl.analysis.iteration import plan_iteration
+from attn_dsl.analysis.passes import Break, analyse_passes
+from attn_dsl.analysis.predicates import is_integral
+from attn_dsl.analysis.presence import PRESENT, truth
+from attn_dsl.codegen.defaults import next_power_of_two
+from attn_dsl.codegen.dependence import Dependence
+from attn_dsl.codegen.partition import partition
+from attn_dsl.codegen.scattering import kernel_form
+from attn_dsl.errors import Diagnostic
+from attn_dsl.ir.cascade import Cascade, Einsum
+from attn_dsl.ir.expr import Const, Expr, IndexVar, Op, ParamRef, Read, Span
+from attn_dsl.ir.printer import print_expr
+from attn_dsl.ir.walk import index_names, tensors_read, walk
+
+Params = Mapping[str, int | float | bool]
+_WASTE = 0.4  # of the padded lanes
+_LEAST_LANES = 16
+
+
+def advice(cascade: Cascade, params: Params) -> tuple[Diagnostic, ...]:
+    """The warnings about a cascade that becomes kernels, by line. ``params``: a value for each."""
+    normal = kernel_form(cascade)
+    flow = Dependence(normal)
+    roles, plans = partition(normal, flow)
+    loops = tuple(
+        dict.fromkeys(frozenset(i for t in p.targets for i in flow.over(t)) & roles.streams for p in plans)
+    )
+    found = [
+        *(d for streams in loops for d in _masks(cascade, streams, params)),
+        *_gathers(cascade, roles.streams),
+        *_features(cascade, roles.whole, params),
+    ]
+    for plan in plans:
+        streams = {t: flow.over(t) & roles.streams for t in plan.targets}
+        if streams:
+            found += [_pass(b, normal) for b in analyse_passes(normal, streams).breaks]
+    unique = dict.fromkeys(found)
+    return tuple(sorted(unique, key=lambda d: (d.span.line, d.span.column) if d.span else (0, 0)))
+
+
+def _warning(message: str, span: Span | None, help: str) -> Diagnostic:
+    return Diagnostic(message, span, help, severity="warning")
+
+
+# masks
+
+
+def _masks(cascade: Cascade, streams: frozenset[str], params: Params) -> Iterator[Diagnostic]:
+    for statement in cascade.statements:
+        if statement.where is None:
+            continue
+        predicate = truth(statement.where, cascade)
+        order = tuple(n for n in index_names(predicate) if n in streams)
+        for term in plan_iteration(predicate, order, params, cascade).terms:
+            for atom in term.residual:
+                yield from _condition(atom, statement.span, cascade, frozenset(order))
+
+
+def _condition(
+    atom: Expr, statement: Span | None, cascade: Cascade, streams: frozenset[str]
+) -> Iterator[Diagnostic]:
+    """Why a condition gives no bound. What is computed on the way has no other form, and is not spoken of."""
+    computed = {s.target for s in cascade.statements}
+    if any(t.startswith(PRESENT) or t in computed for t in tensors_read(atom)):
+        return
+    own = atom.span if atom.span is not None and statement and atom.span.file == statement.file else statement
+    names = " and ".join(n for n in index_names(atom) if n in streams)
+    why, help = _reason(atom, streams, cascade)
+    text = print_expr(atom)
+    yield _warning(f"'{text}' bounds no range of {names}, so every tile is tested: {why}", own, help)
+
+
+def _reason(atom: Expr, streams: frozenset[str], cascade: Cascade) -> tuple[str, str]:
+    reads = [n for n in walk(atom) if isinstance(n, Read) and set(index_names(n)) & streams]
+    if reads:
+        data = print_expr(reads[0])
+        row = "start[b, i] <= j" if len(reads[0].indices) > 1 else "start[i] <= j"
+        return (
+            f"{data} may hold anything in any order",
+            f"where it ascends, pass the first and last place of each row: {row} and so on",
+        )
+    for node in walk(atom):
+        if isinstance(node, Op) and node.name == "mod" and set(index_names(node)) & streams:
+            stream = next(n for n in index_names(node) if n in streams)
+            step = print_expr(node.args[1])
+            return (
+                "a remainder comes again and again",
+                f"make the remainder an index: declare (c t) for {stream}, with index t < {step}, and condition t",
+            )
+    if not is_integral(atom, cascade):
+        return "it compares reals", "write the condition in integers"
+    several = [n for n in index_names(atom) if n in streams]
+    if len(several) > 1:
+        return "it ties two indices of the loop to each other", "bound each of them by the row alone"
+    return (
+        f"it cannot be solved for {several[0]}",
+        f"compare {several[0]} with an expression of the row: {several[0]} <= ...",
+    )
+
+
+# passes
+
+
+def _pass(found: Break, cascade: Cascade) -> Diagnostic:
+    parts = [s for s in cascade.definitions(found.target) if isinstance(s, Einsum)]
+    over = ", ".join(dict.fromkeys(i for p in parts for i in p.over))
+    needs, verb = " and ".join(found.needs), "enters" if len(found.needs) == 1 else "enter"
+    message = f"{found.target} takes a further pass over {over}, after {needs}: {found.reason}"
+    help = (
+        f"a pass is saved where {needs} {verb} as a factor (or in the exponent of exp) that can be divided out when it "
+        "changes"
+    )
+    return _warning(message, found.span, help)
+
+
+# gathers
+
+
+def _gathers(cascade: Cascade, streams: frozenset[str]) -> Iterator[Diagnostic]:
+    """Reads whose place is itself read at a stream's own element; a page, read at ``j // size``, holds many."""
+    inputs = {i.name for i in cascade.inputs}
+    for statement in cascade.statements:
+        for node in walk(statement.body):
+            if not isinstance(node, Read) or node.tensor not in inputs:
+                continue
+            for slot in node.indices:
+                for place in (n for n in walk(slot) if isinstance(n, Read)):
+                    own = [s.name for s in place.indices if isinstance(s, IndexVar) and s.name in streams]
+                    if own:
+                        index, lists = own[-1], print_expr(place)
+                        yield _warning(
+                            f"every element along '{index}' of {node.tensor} lies at a place of its own, {lists}: a tile "
+                            "is as many separate reads",
+                            node.span or statement.span,
+                            f"select blocks: {lists} * block + t, with index t < block, reads stretches of memory",
+                        )
+
+
+# features
+
+
+def _features(cascade: Cascade, whole: frozenset[str], params: Params) -> Iterator[Diagnostic]:
+    for index in cascade.indices:
+        size = _size(index.size, params)
+        if index.name not in whole or size is None or size < 1:
+            continue
+        padded = max(next_power_of_two(size), _LEAST_LANES)
+        if (padded - size) / padded > _WASTE:
+            below = next_power_of_two(size) // 2
+            yield _warning(
+                f"'{index.name}' of size {size} is padded to {padded} lanes on a GPU, and "
+                f"{1 - size / padded:.0%} of them compute nothing",
+                index.span or _declared_at(cascade, index.name),
+                f"{below} or {padded} fill their lanes; or sum over two indices, of {below} and {size - below}"
+                if size > _LEAST_LANES
+                else f"{_LEAST_LANES} fill their lanes",
+            )
+
+
+def _size(expr: Expr | None, params: Params) -> int | None:
+    match expr:
+        case Const(value=int() as value):
+            return int(value)
+        case ParamRef(name=name):
+            value = params[name]
+            return value if isinstance(value, int) else None
+        case _:
+            return None
+
+
+def _declared_at(cascade: Cascade, index: str) -> Span | None:
+    return next((i.span for i in cascade.inputs if index in i.dims), None)
