@@ -29,17 +29,19 @@ CHECKED = (
     "normalisers/sink_logits",
     "positions/alibi",
 )
-# The reason why there is no second derivative by kernels: what the first one computes is read at computed places
-# (there is a first one: d_X, d_S); a sum over all times would run inside a loop over keys; no first one yet.
+# The reason why there is no second derivative by kernels. What the first one computes (d_X, d_S) is read at computed
+# places; a sum over all times would run inside a loop over keys; the adjoint of the weights would be stored.
 WITHOUT_SECOND = {
+    "heads/full_and_streaming": "for all pairs",
     "multidim/neighbourhood_bias": "read at computed places",
-    "positions/relative_logits": "read at computed places",
+    "normalisers/entropy": "for all pairs",
+    "normalisers/sink_key": "for all pairs",
+    "normalisers/statistics": "for all pairs",
     "positions/forgetting": "inside a loop over it",
-    "positions/relative_bias": "no gradient yet",
-    "positions/bucket_bias": "no gradient yet",
+    "positions/relative_logits": "read at computed places",
 }
-# Ranking and keyed reductions have no kernels yet. (Tables read at a distance have a tangent, and no gradient yet.)
-WITHOUT_TANGENT = ("coming/block_selection", "coming/diagonal_sums")
+# Ranking has no kernels yet.
+WITHOUT_TANGENT = ("coming/block_selection",)
 
 
 def leaves_of(arguments: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -113,7 +115,7 @@ def test_by_differences(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["cache/column_sums", "positions/relative_bias"])
 def test_tangents_of_an_example(name: str) -> None:
-    """Two kernels; and a table that has no gradient yet."""
+    """Two kernels; and a table read at a distance."""
     attention, arguments = example(name, "f64")
     along = drawn_like(arguments)
     agree(moved(attention, arguments, along), moved(attention.reference, arguments, along), 1e-6)
