@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from attn_dsl.analysis.guards import Guards
-from attn_dsl.analysis.presence import TRUE
+from attn_dsl.analysis.presence import TRUE, presence
 from attn_dsl.ir.cascade import Cascade, Einsum, Index, Reduction, Statement
 from attn_dsl.ir.expr import Const, Expr, IndexVar, Op, ParamRef, Read, SizeOf
 from attn_dsl.ir.operators import COMPARISONS
@@ -83,7 +82,7 @@ def means_as_sums(cascade: Cascade) -> Cascade:
     """``T mean= x`` is a sum over a count: both stream, a mean does not."""
     statements: list[Statement] = []
     done: set[str] = set()
-    for at, item in enumerate(cascade.statements):
+    for item in cascade.statements:
         if not (isinstance(item, Einsum) and item.reduce is Reduction.MEAN):
             statements.append(item)
             continue
@@ -92,12 +91,12 @@ def means_as_sums(cascade: Cascade) -> Cascade:
         done.add(item.target)
         total, count = f"{item.target}_total", f"{item.target}_count"
         parts = [s for s in cascade.definitions(item.target) if isinstance(s, Einsum)]
-        # Where a part exists is asked of the cascade in which earlier means are sums already.
-        guards = Guards(replace(cascade, statements=(*statements, *cascade.statements[at:])))
         for part in parts:
             statements.append(replace(part, target=total, reduce=Reduction.SUM))
-            exists = guards.of(part)
-            where = None if exists == TRUE else exists
+            where = part.where
+            if presence(part.body, cascade) != TRUE:
+                exists = Op("present", (part.body,))
+                where = exists if where is None else Op("and", (where, exists))
             statements.append(replace(part, target=count, reduce=Reduction.SUM, body=Const(1.0), where=where))
         keys = tuple(IndexVar(d) for d in item.dims)
         body = Op("div", (Read(total, keys), Read(count, keys)))

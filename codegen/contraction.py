@@ -110,8 +110,9 @@ class ContractionLowering:
             _, where = self._placed(part, read)
             if where is None:
                 return self.builder.const(True)
+            over = self._axes_of(part, scope)
             guard = self.expressions.lower(where, scope)
-            axes = tuple(a for a in self._axes_of(part, scope) if a in guard.axes)
+            axes = tuple(a for a in over if a in guard.axes)
             some = self.reduce_tile("or", self._inside(guard, axes, Reduction.ANY, scope), axes)
             result = some if result is None else self.expressions.operate("or", result, some)
         return self.builder.const(False) if result is None else result

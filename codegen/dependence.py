@@ -20,15 +20,16 @@ class Dependence:
 
     @cached_property
     def by_target(self) -> dict[str, tuple[Statement, ...]]:
-        """Every computed tensor with its statements, in order of definition."""
+        """Every computed tensor with its statements, in the order in which they are complete: all that a tensor reads
+        stands before it."""
         table: dict[str, tuple[Statement, ...]] = {}
         for statement in self.cascade.statements:
-            table[statement.target] = (*table.get(statement.target, ()), statement)
+            table[statement.target] = (*table.pop(statement.target, ()), statement)
         return table
 
     @cached_property
     def reductions(self) -> tuple[str, ...]:
-        """The tensors that are computed by a reduction, in order of definition."""
+        """The tensors that are computed by a reduction, in the order in which they are complete."""
         return tuple(t for t, parts in self.by_target.items() if is_reduction(parts) and t in self.needed)
 
     @cached_property

@@ -82,7 +82,12 @@ def is_feature(flow: Dependence, index: str) -> bool:
 
 
 def _lies_innermost(flow: Dependence, index: str) -> bool:
-    layouts = [*(i for i in flow.cascade.inputs if not _is_weight(flow, i.name)), *flow.cascade.outputs]
+    weights = [i for i in flow.cascade.inputs if _is_weight(flow, i.name)]
+    laid_out_alike = {w.axes for w in weights}  # such as their gradients
+    layouts = [
+        *(i for i in flow.cascade.inputs if i not in weights),
+        *(o for o in flow.cascade.outputs if o.axes not in laid_out_alike),
+    ]
     carrying = [t.axes for t in layouts if any(index in a.indices for a in t.axes)]
     return bool(carrying) and all(axes[-1].indices == (index,) for axes in carrying)
 

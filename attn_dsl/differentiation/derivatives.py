@@ -44,6 +44,26 @@ def neg(a: Expr) -> Expr:
     return Op("neg", (a,))
 
 
+def factors(x: Expr) -> dict[str, tuple[str, Expr]]:
+    """What the derivative of a product needs of its elements, by name: how it is reduced, and of what. ``rest``: the
+    product of those that are not 0; ``zeros``: how many are; ``zero``: their sum, 0 with a derivative."""
+    is_zero = Op("eq", (x, ZERO))
+    return {
+        "rest": ("*", Select(is_zero, ONE, x)),
+        "zeros": ("+", Select(is_zero, ONE, ZERO)),
+        "zero": ("+", Select(is_zero, x, ZERO)),
+    }
+
+
+def by_zeros(count: Expr, none: Expr, one: Expr, two: Expr) -> Expr:
+    """What holds where as many elements of a product are 0; nothing where more are."""
+    cases = ((0.0, none), (1.0, one), (2.0, two))
+    result: Expr = ZERO
+    for number, value in reversed(cases):
+        result = Select(Op("eq", (count, Const(number))), value, result)
+    return result
+
+
 def call(name: str, *args: Expr) -> Expr:
     """A function of the language."""
     return Op(name, args)

@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from attn_dsl.differentiation.derivatives import ZERO, mul, neg, slopes
 from attn_dsl.ir.expr import Cast, Const, Default, Detach, Expr, Op, Read, Select
 from attn_dsl.ir.walk import children
-
-_REAL = ("f16", "bf16", "f32", "f64")
+from attn_dsl.language.kinds import dtype_kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +56,7 @@ class Adjoint:
                     return
                 for argument, slope in zip(args, slopes(expr, value), strict=True):
                     if slope is not None and slope != ZERO and self._is_reached(argument):
-                        yield from self._through(argument, _scaled(seed, slope), argument)
+                        yield from self._through(argument, scaled(seed, slope), argument)
             case Select(condition=c, then=a, otherwise=b):
                 yield from (Share(s.read, Select(c, s.amount, ZERO)) for s in self.shares(a, seed))
                 yield from (Share(s.read, Select(c, ZERO, s.amount)) for s in self.shares(b, seed))
@@ -65,7 +64,7 @@ class Adjoint:
                 yield from self.shares(a, seed)
                 exists = Op("present", (a,))
                 yield from (Share(s.read, Select(exists, ZERO, s.amount)) for s in self.shares(b, seed))
-            case Cast(dtype=dtype, value=inner) if dtype in _REAL:
+            case Cast(dtype=dtype, value=inner) if dtype_kind(dtype) == "real":
                 yield from self._through(inner, seed, inner)
             case _:
                 return
@@ -75,7 +74,7 @@ class Adjoint:
         match expr:
             case Detach():
                 return False
-            case Cast(dtype=dtype) if dtype not in _REAL:
+            case Cast(dtype=dtype) if dtype_kind(dtype) != "real":
                 return False
             case Read(tensor=tensor):
                 return self.takes_part(tensor)
@@ -83,7 +82,8 @@ class Adjoint:
                 return any(self._is_reached(c) for c in children(expr))
 
 
-def _scaled(seed: Expr, slope: Expr) -> Expr:
+def scaled(seed: Expr, slope: Expr) -> Expr:
+    """``seed * slope``."""
     match slope:
         case Const(value=-1.0):
             return neg(seed)

@@ -17,23 +17,23 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from attn_dsl.analysis.guards import Guards
-from attn_dsl.analysis.presence import PRESENT, TRUE, presence, total_body
+from attn_dsl.analysis.presence import PRESENT, TRUE, presence
 from attn_dsl.codegen.binding import means_as_sums
 from attn_dsl.codegen.dependence import Dependence
 from attn_dsl.codegen.partition import partition
 from attn_dsl.codegen.scattering import with_sendings
-from attn_dsl.differentiation.derivatives import ZERO, div
+from attn_dsl.differentiation.active import active_tensors, differentiable_inputs
+from attn_dsl.differentiation.derivatives import ZERO, by_zeros, div, factors, mul, sub
 from attn_dsl.differentiation.local import Adjoint, Share
+from attn_dsl.differentiation.memory import combined
 from attn_dsl.differentiation.places import Place, place_of
+from attn_dsl.differentiation.saved import nothing_given, presences_read
 from attn_dsl.errors import Diagnostic, NotLoweredError
 from attn_dsl.ir.cascade import Axis, Cascade, Einsum, Index, Input, Output, Ranking, Reduction, Statement
 from attn_dsl.ir.expr import Const, Expr, IndexVar, Op, Read, Select, Span
 from attn_dsl.ir.walk import index_names, tensors_read
-from attn_dsl.language.kinds import dtype_kind
 from attn_dsl.rewrites import normal_form
 from attn_dsl.rewrites.definitions import fresh_name, statement_reads, whole_read
-from attn_dsl.rewrites.kinds import Kind, Kinds
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +66,6 @@ class _Sent:
     keys: tuple[Expr, ...]
 
 
-def differentiable_inputs(cascade: Cascade) -> tuple[str, ...]:
-    """The inputs that can have a gradient: the floating ones."""
-    return tuple(i.name for i in cascade.inputs if dtype_kind(i.dtype) == "real")
-
-
 def backward(cascade: Cascade, wanted: Iterable[str] | None = None, real: str = "f32") -> Backward:
     """The backward pass for the inputs ``wanted`` (default: all floating ones). ``real``: the dtype of accumulators,
     in which what was kept and what is still to be summed are stored. NotLoweredError names the statement that has
@@ -85,18 +80,21 @@ class _Reverse:
         self._forward = forward
         self._real = real
         self._wanted = wanted
-        self._flow = Dependence(forward)
-        planned = with_sendings(forward)
-        self._roles, plans = partition(planned, Dependence(planned))
+        whole = nothing_given(forward)
+        self._flow = Dependence(whole)
+        planned = with_sendings(whole)
+        planned_flow = Dependence(planned)
+        self._roles, plans = partition(planned, planned_flow)
         self._rows = frozenset(r for p in plans for r in p.rows)
         self._first_rows = frozenset(plans[0].rows)
-        self._kinds = Kinds(forward)
-        self._active = self._reached_from(wanted)
+        self._pairs = combined(planned_flow, self._roles, plans)
+        self._active = active_tensors(forward, wanted)
         self._adjoint = Adjoint(self._active.__contains__, lambda r: presence(r, forward) == TRUE)
         self._statements: list[Statement] = []
         self._inputs: list[Input] = []
         self._indices: list[Index] = []
         self._names: set[str] = set()
+        self._helpers: dict[str, str] = {}
         # For each tensor: its adjoints by the further indices they keep.
         self._adjoints: dict[str, dict[tuple[str, ...], str]] = {}
         # What inputs receive at computed places.
@@ -120,31 +118,9 @@ class _Reverse:
             self._result(p.tensor, p.dims) for n, parts in sent.items() if n not in direct for p in parts
         ]
         cascade = self._cascade(results + self._kept_results(kept), kept)
-        presences = self._presences_read(cascade)
+        presences = presences_read(cascade, {*self._roles.streamed})
         cascade = replace(cascade, saved=(*kept, *(PRESENT + t for t, _ in presences)))
         return Backward(self._training(kept), cascade, finish, direct | finished, seeds, kept, presences)
-
-    def _presences_read(self, cascade: Cascade) -> tuple[tuple[str, tuple[str, ...]], ...]:
-        """The results of the forward pass of which the backward pass asks whether they exist, and the indices that
-        this varies with."""
-        flow = Dependence(cascade)
-        guards, results = Guards(cascade, merging=True), {*self._roles.streamed}
-        pending = [o.name for o in cascade.outputs]
-        seen: set[str] = set(cascade.saved)
-        found: dict[str, None] = {}
-        while pending:
-            tensor = pending.pop()
-            if tensor in seen or tensor not in flow.by_target:
-                continue
-            seen.add(tensor)
-            for part in flow.by_target[tensor]:
-                assert isinstance(part, Einsum)
-                total = (guards.of(part), guards.shared(total_body(part.body, cascade)))
-                read = {t for e in total for t in tensors_read(e)}
-                asked = {t.removeprefix(PRESENT) for t in read if t.startswith(PRESENT)} & results
-                found |= dict.fromkeys(sorted(asked))
-                pending += [t for t in (n.removeprefix(PRESENT) for n in read) if t not in asked]
-        return tuple((t, guards.varies_with(t)) for t in found)
 
     def _sent(self, declared: Input) -> list[_Sent]:
         """What an input receives."""
@@ -170,15 +146,7 @@ class _Reverse:
         assert declared is not None
         return Output(tensor, declared.axes, declared.dtype)
 
-    # which tensors take part
-
-    def _reached_from(self, wanted: frozenset[str]) -> set[str]:
-        reached = set(wanted)
-        for statement in self._forward.statements:
-            real = self._kinds.of(Read(statement.target, ())) is Kind.REAL
-            if real and statement_reads(statement) & reached:
-                reached.add(statement.target)
-        return reached
+    # what is kept
 
     def _kept(self) -> tuple[str, ...]:
         """What the forward pass stores for the backward pass: of what that reads, the reductions over a stream and
@@ -260,7 +228,7 @@ class _Reverse:
     def _seeds(self) -> dict[str, str]:
         seeds: dict[str, str] = {}
         for output in self._forward.outputs:
-            if output.name not in self._active:
+            if output.name not in self._active or output.name in self._forward.saved:
                 continue
             name = self._fresh(f"grad_{output.name}")
             seeds[output.name] = name
@@ -302,7 +270,6 @@ class _Reverse:
     ) -> None:
         """What an input receives at computed places, by the indices that the places are computed from."""
         read = share.read
-        sequences = self._rows | self._roles.streams
         declared = self._forward.input(read.tensor)
         if declared is None:
             raise _unsupported(
@@ -311,7 +278,7 @@ class _Reverse:
         name = self._fresh(f"d_{read.tensor}_read")
         rest = tuple(i for i in space if i not in place.dims)
         over, extra = self._parted(place.dims, rest)
-        if set(place.dims) & self._first_rows and set(place.dims) & sequences - self._first_rows:
+        if any({*pair} <= {*place.dims} for pair in self._pairs):
             # Computed from pairs, of which none are stored: a keyed sum.
             dims, keys = (*declared.dims, *extra), (*read.indices, *_plain_keys(extra))
             statement = Einsum(name, dims, keys, Reduction.SUM, over, share.amount, where, statement.span)
@@ -324,11 +291,17 @@ class _Reverse:
 
     def _summed(self, name: str, dims: tuple[str, ...], extra: tuple[str, ...]) -> str:
         """An adjoint without its further indices, where the statement reduces these itself."""
-        total = f"{name}_sum"
-        if all(s.target != total for s in self._statements):
-            self._names.add(total)
+        total, is_new = self._named_once(f"{name}_sum")
+        if is_new:
             self._contribute(total, dims, extra, whole_read(name, (*dims, *extra)), None, None)
         return total
+
+    def _named_once(self, wanted: str) -> tuple[str, bool]:
+        """The one tensor that is wanted by this name, and whether it is still to be defined."""
+        is_new = wanted not in self._helpers
+        if is_new:
+            self._helpers[wanted] = self._fresh(wanted)
+        return self._helpers[wanted], is_new
 
     def _dims_of(self, tensor: str) -> tuple[str, ...]:
         return self._flow.dims(tensor)
@@ -344,16 +317,16 @@ class _Reverse:
                 return adjoint, None
             case Reduction.MAX | Reduction.MIN:
                 return self._extremum_seed(statement, adjoint, own), None
+            case Reduction.PRODUCT:
+                return self._product_seed(statement, adjoint), None
             case _:
-                kind = "a product" if statement.reduce is Reduction.PRODUCT else f"'{statement.reduce.value}'"
-                raise _unsupported(f"the reduction of {kind} has no gradient yet", statement.span)
+                raise _unsupported(f"'{statement.reduce.value}' has no gradient yet", statement.span)
 
     def _extremum_seed(self, statement: Einsum, adjoint: Read, own: Read) -> Expr:
         """An even share for each element that equals the extremum."""
         wins = Op("eq", (statement.body, own))
-        count = f"{statement.target}_ties"
-        if all(s.target != count for s in self._statements):
-            self._names.add(count)
+        count, is_new = self._named_once(f"{statement.target}_ties")
+        if is_new:
             for part in self._flow.by_target[statement.target]:
                 assert isinstance(part, Einsum)
                 where = Op("eq", (part.body, own))
@@ -362,6 +335,24 @@ class _Reverse:
                     replace(part, target=count, reduce=Reduction.SUM, body=Const(1.0), where=where)
                 )
         return Select(wins, div(adjoint, whole_read(count, statement.dims)), ZERO)
+
+    def _product_seed(self, statement: Einsum, adjoint: Read) -> Expr:
+        """The product of the others, written so that it has the right derivative where elements are 0."""
+        target, x = statement.target, statement.body
+        named = {word: self._named_once(f"{target}_{word}") for word in factors(x)}
+        if all(is_new for _, is_new in named.values()):
+            for part in self._flow.by_target[target]:
+                assert isinstance(part, Einsum)
+                self._statements += [
+                    replace(part, target=named[word][0], reduce=Reduction(kind), body=body)
+                    for word, (kind, body) in factors(part.body).items()
+                ]
+        rest, zeros, zero = (name for name, _ in named.values())
+        others, count, null = (whole_read(t, statement.dims) for t in (rest, zeros, zero))
+        is_zero = Op("eq", (x, ZERO))
+        one = Select(is_zero, others, mul(null, div(others, x)))
+        two = Select(is_zero, mul(others, sub(null, x)), ZERO)
+        return mul(adjoint, by_zeros(count, div(others, x), one, two))
 
     # adjoints
 

@@ -13,6 +13,7 @@ from attn_dsl.codegen.schedule import Schedule
 from attn_dsl.errors import ArgumentError, AttnError, Diagnostic, TargetError
 from attn_dsl.ir.cascade import Cascade
 from attn_dsl.language.load import Specification, load_file, load_text
+from attn_dsl.runtime.autograd import is_transformed
 from attn_dsl.runtime.cache import statistics
 from attn_dsl.runtime.kernels import Kernels, architecture_for
 from attn_dsl.runtime.native import find_compiler
@@ -21,7 +22,7 @@ from attn_dsl.runtime.sizes import DTYPES, NAMES, Bound, bind
 
 if TYPE_CHECKING:
     from attn_dsl.account.model import Analysis
-    from attn_dsl.runtime.training import Training
+    from attn_dsl.runtime.training import Differentiable
 
 TARGETS = ("triton", "cpu", "interpreter")
 
@@ -75,7 +76,7 @@ class Attention:
         self.target = target
         self.schedule = schedule
         self.kernels = Kernels(self.cascade, self.params, schedule)
-        self._trainings: dict[tuple[tuple[str, ...], str], Training] = {}
+        self._differentiable: dict[str, Differentiable] = {}
 
     @property
     def cascade(self) -> Cascade:
@@ -94,7 +95,7 @@ class Attention:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the kernels. ArgumentError where arguments do not fit the file."""
-        ready = None if kwargs else self.kernels.ready(args)
+        ready = None if kwargs or is_transformed() else self.kernels.ready(args)
         if ready is not None:
             statistics.memory_hits += 1
             return self._results(ready.run(args))
@@ -107,7 +108,8 @@ class Attention:
 
                 found = by_reference(self.cascade, self.params, bound)
                 return self._results([found[o.name] for o in self.cascade.outputs])
-            if torch.is_grad_enabled() and any(a.requires_grad for a in bound.arguments.values()):
+            wants = torch.is_grad_enabled() and any(a.requires_grad for a in bound.arguments.values())
+            if wants or is_transformed():
                 return self._results(self._differentiably(bound, architecture))
             return self._results(tuple(self.kernels.run(bound.arguments, bound.sizes, architecture).values()))
 
@@ -184,14 +186,14 @@ class Attention:
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
     def _differentiably(self, bound: Bound, architecture: str) -> tuple[torch.Tensor, ...]:
-        """A call whose results have a backward pass."""
-        from attn_dsl.runtime.training import Training, differentiable_call
+        """A call whose results have derivatives."""
+        from attn_dsl.runtime.training import Differentiable
 
-        wanted = tuple(n for n, a in bound.arguments.items() if a.requires_grad)
         real = "f64" if any(a.dtype == torch.float64 for a in bound.arguments.values()) else "f32"
-        if (wanted, real) not in self._trainings:
-            self._trainings[wanted, real] = Training(self.cascade, self.params, self.schedule, wanted, real)
-        return differentiable_call(self._trainings[wanted, real], bound, architecture)
+        if real not in self._differentiable:
+            self._differentiable[real] = Differentiable(self.kernels, real)
+        found = self._differentiable[real](bound.arguments, bound.sizes, architecture)
+        return tuple(found[o.name] for o in self.cascade.outputs)
 
     def _whole(self, sizes: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
         from attn_dsl.runtime.typical import typical_sizes

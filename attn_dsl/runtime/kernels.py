@@ -9,7 +9,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -23,17 +23,23 @@ from attn_dsl.runtime.native_launch import Prepared, signature
 from attn_dsl.runtime.sizes import NAMES, sizes_follow_from_shapes
 from attn_dsl.version import __version__
 
+if TYPE_CHECKING:
+    from attn_dsl.codegen.program import Program
+    from attn_dsl.differentiation.memory import Pairs
+
 Params = Mapping[str, int | float | bool]
 
 
 class Kernels:
-    """The kernels of a cascade with given params. ``presences``: that of its `Specialisation`."""
+    """The kernels of a cascade with given params. ``presences``: that of its `Specialisation`; ``pairs``: of a derivative,
+    what it must not store."""
 
     def __init__(
         self, cascade: Cascade, params: Params, schedule: Schedule,
-        presences: tuple[tuple[str, tuple[str, ...]], ...] = (),
+        presences: tuple[tuple[str, tuple[str, ...]], ...] = (), pairs: Pairs | None = None,
     ) -> None:  # fmt: skip
         self.cascade = cascade
+        self.pairs = pairs
         self.params = params
         self.schedule = schedule
         self.presences = presences
@@ -124,20 +130,24 @@ class Kernels:
         self, dtypes: tuple[tuple[str, str], ...], whole: tuple[tuple[str, int], ...], architecture: str
     ) -> Entry:
         """The program from the disk cache, built where it is not there."""
-        from attn_dsl.codegen import generate
-
         spec = self.specialisation(dtypes, whole, architecture)
         parts = [cascade_key(self.cascade), repr(spec), *_versions()]
         if architecture == "cpu":
             from attn_dsl.runtime.native import compile_native, toolchain
 
             key = entry_key(*parts, *toolchain())
-            return load_or_build(key, lambda: generate(self.cascade, spec), compile_native)
-        if architecture == "interpreter":
-            return load_or_build(entry_key(*parts), lambda: generate(self.cascade, spec))
+            return load_or_build(key, lambda: self._generated(spec), compile_native)
+        return load_or_build(entry_key(*parts), lambda: self._generated(spec))
+
+    def _generated(self, spec: Specialisation) -> Program:
+        from attn_dsl.codegen import generate
         from attn_dsl.runtime.fitting import fitted
 
-        return load_or_build(entry_key(*parts), lambda: fitted(self.cascade, spec))
+        by_gpu = spec.architecture not in ("cpu", "interpreter")
+        program = fitted(self.cascade, spec) if by_gpu else generate(self.cascade, spec)
+        if self.pairs is not None:
+            self.pairs.refuse(program, self.cascade)
+        return program
 
 
 def architecture_for(target: str | None, device: torch.device) -> str:

@@ -1,68 +1,136 @@
-"""Calls that can be differentiated: a forward pass that keeps what the backward pass reads, and that pass."""
+"""Calls that can be differentiated, in both modes and any number of times.
+
+A `Differentiable` is a cascade as a function of tensors. Its derivatives are cascades again: a `Training` has the
+forward pass that keeps what the backward pass reads, and that pass; a `Linearised` has the results with their
+tangents. Each of these is a `Differentiable` in its turn, so that second derivatives are by the same rules, and fused
+like the first.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from attn_dsl.analysis.presence import PRESENT
 from attn_dsl.codegen.binding import bind, launch_params
-from attn_dsl.codegen.schedule import Schedule
-from attn_dsl.differentiation import backward
+from attn_dsl.differentiation import backward, tangent
+from attn_dsl.differentiation.memory import Pairs, pairs_of
 from attn_dsl.ir.cascade import Cascade
-from attn_dsl.runtime.kernels import Kernels, Params
-from attn_dsl.runtime.sizes import DTYPES, Bound, evaluate_size
+from attn_dsl.runtime.autograd import Call, along, is_transformed, tangents_of, without_tangent
+from attn_dsl.runtime.kernels import Kernels
+from attn_dsl.runtime.sizes import DTYPES, evaluate_size
+
+Sizes = Mapping[str, int]
+Tensors = Mapping[str, Tensor]
+
+
+class Differentiable:
+    """A cascade as a function of its inputs and of what it has saved; that is a function of the inputs itself, and is
+    given to save time. ``real``: the dtype of accumulators, f32 or f64."""
+
+    def __init__(self, kernels: Kernels, real: str) -> None:
+        self.kernels = kernels
+        self.real = real
+        cascade = kernels.cascade
+        self.inputs = tuple(i.name for i in cascade.inputs)
+        self.saved = tuple(n for n in cascade.saved)
+        self.outputs = tuple(o.name for o in cascade.outputs if o.name not in cascade.saved)
+        flags = (PRESENT + t for t, _ in kernels.presences)
+        self.results = (*self.outputs, *(f for f in flags if f not in cascade.saved))
+        self._trainings: dict[tuple[str, ...], Training] = {}
+        self._linearised: dict[tuple[str, ...], Linearised] = {}
+
+    def __call__(self, arguments: Tensors, sizes: Sizes, architecture: str) -> dict[str, Tensor]:
+        """The results by name: outputs, then whether they exist where that is stored."""
+        given = {n: arguments[n] for n in self.inputs}
+        given |= {n: without_tangent(arguments[n]).detach() for n in self.saved}
+        tangents = tangents_of({n: given[n] for n in self.inputs})
+        if tangents:
+            return self._along(given, tangents, sizes, architecture)
+        wanted: tuple[str, ...] = ()
+        if torch.is_grad_enabled():
+            wanted = tuple(n for n in self.inputs if given[n].requires_grad)
+        if not wanted and not is_transformed():
+            return self.kernels.run(given, sizes, architecture)
+        found = Call(self, wanted, sizes, architecture).apply(tuple(given.values()))
+        return dict(zip(self.results_for(wanted), found, strict=True))
+
+    def _along(self, given: Tensors, tangents: Tensors, sizes: Sizes, architecture: str) -> dict[str, Tensor]:
+        """Results and tangents by one program."""
+        primals = {n: without_tangent(t) for n, t in given.items()}
+        found, moved = self.linearised(tuple(tangents)).run(primals, tangents, sizes, architecture)
+        return {n: along(t, moved[n]) if n in moved else t for n, t in found.items()}
+
+    def results_for(self, wanted: tuple[str, ...]) -> tuple[str, ...]:
+        """The results of a call that keeps what gradients of the inputs ``wanted`` need."""
+        return self.training(wanted).forward_pass.results if wanted else self.results
+
+    def training(self, wanted: tuple[str, ...]) -> Training:
+        """The two passes for the gradients of inputs. NotLoweredError names the statement that has none."""
+        if wanted not in self._trainings:
+            self._trainings[wanted] = Training(self.kernels, wanted, self.real, self._pairs())
+        return self._trainings[wanted]
+
+    def linearised(self, wanted: tuple[str, ...]) -> Linearised:
+        """The results with their tangents along inputs."""
+        if wanted not in self._linearised:
+            self._linearised[wanted] = Linearised(self.kernels, wanted, self.real, self._pairs())
+        return self._linearised[wanted]
+
+    def _pairs(self) -> Pairs:
+        """What no derivative of any order may store."""
+        return self.kernels.pairs or pairs_of(_bound(self.kernels))
 
 
 class Training:
-    """The two passes of a mechanism, for the gradients of the inputs ``wanted``. ``real``: the dtype of
-    accumulators, f32 or f64. NotLoweredError names the statement that has no gradient."""
+    """The two passes of a cascade, for the gradients of the inputs ``wanted``. NotLoweredError names the statement that
+    has no gradient."""
 
-    def __init__(
-        self, cascade: Cascade, params: Params, schedule: Schedule, wanted: tuple[str, ...], real: str
-    ) -> None:
-        at_launch = launch_params(cascade)
-        fixed = {n: v for n, v in params.items() if n not in at_launch}
-        self.passes = backward(bind(cascade, fixed, {}), wanted, real)
-        self.params = params
+    def __init__(self, kernels: Kernels, wanted: tuple[str, ...], real: str, pairs: Pairs) -> None:
+        self.passes = backward(_bound(kernels), wanted, real)
+        self.params = kernels.params
         self.wanted = wanted
         self.real = DTYPES[real]
-        self._forward = Kernels(self.passes.forward, params, schedule, self.passes.presences)
-        self._backward = Kernels(self.passes.cascade, params, schedule, self.passes.presences)
-        self.outputs = tuple(o.name for o in cascade.outputs)
+        given = tuple(p for p in kernels.presences if PRESENT + p[0] in kernels.cascade.saved)
+        stored = tuple(dict.fromkeys((*given, *self.passes.presences)))
+        made = Kernels(self.passes.forward, kernels.params, kernels.schedule, stored, pairs)
+        self.forward_pass = Differentiable(made, real)
+        made = Kernels(self.passes.cascade, kernels.params, kernels.schedule, self.passes.presences, pairs)
+        self.backward_pass = Differentiable(made, real)
 
-    def forward(
-        self, arguments: Mapping[str, Tensor], sizes: Mapping[str, int], architecture: str
-    ) -> dict[str, Tensor]:
-        """The outputs, then what is kept beside them."""
-        return self._forward.run(arguments, sizes, architecture)
+    def forward(self, arguments: Tensors, sizes: Sizes, architecture: str) -> dict[str, Tensor]:
+        """The outputs, then what is kept beside them, without derivatives."""
+        return self.forward_pass.kernels.run(arguments, sizes, architecture)
 
     def backward(
-        self, arguments: Mapping[str, Tensor], sizes: Mapping[str, int], architecture: str,
-        found: Mapping[str, Tensor], adjoints: Mapping[str, Tensor],
-    ) -> dict[str, Tensor]:  # fmt: skip
-        """The gradients of the wanted inputs, by name. ``found``: what ``forward`` gave; ``adjoints``: of outputs."""
+        self, arguments: Tensors, sizes: Sizes, architecture: str, found: Tensors, adjoints: Tensors
+    ) -> dict[str, Tensor]:
+        """The gradients of the wanted inputs, by name, which can be differentiated again. ``found``: what ``forward``
+        gave; ``adjoints``: of outputs."""
         passes = self.passes
-        sizes = dict(sizes)
-        for index in passes.cascade.indices:
-            if index.name not in sizes:
-                size = evaluate_size(index.size, self.params, sizes)
-                assert size is not None
-                sizes[index.name] = size
+        sizes = self._all_sizes(sizes)
         seeds = {seed: adjoints[output] for output, seed in passes.seeds.items()}
-        saved = {n: t for n, t in found.items() if n in passes.cascade.saved}
-        computed = self._backward.run({**arguments, **seeds, **saved}, sizes, architecture)
+        computed = self.backward_pass({**arguments, **found, **seeds}, sizes, architecture)
         gradients = {n: computed[t] for n, t in passes.gradients.items() if t in computed}
         if len(gradients) < len(passes.gradients):
             gradients |= self._finished(arguments, computed, sizes)
         return {n: self._of_input(arguments[n], gradients.get(n)) for n in self.wanted}
 
-    def _finished(
-        self, arguments: Mapping[str, Tensor], computed: Mapping[str, Tensor], sizes: Mapping[str, int]
-    ) -> dict[str, Tensor]:
-        """The gradients that are sums over rows, or sent to computed places."""
+    def _all_sizes(self, sizes: Sizes) -> dict[str, int]:
+        """With those of the indices that the backward pass has besides."""
+        known = dict(sizes)
+        for index in self.passes.cascade.indices:
+            if index.name not in known:
+                size = evaluate_size(index.size, self.params, known)
+                assert size is not None
+                known[index.name] = size
+        return known
+
+    def _finished(self, arguments: Tensors, computed: Tensors, sizes: Sizes) -> dict[str, Tensor]:
+        """The gradients that are sums over rows, or sent to computed places: by operations of torch, which have
+        derivatives of their own."""
         from attn_dsl.reference import evaluate
 
         finish = self.passes.finish
@@ -78,30 +146,29 @@ class Training:
         return gradient.to(argument.dtype).reshape(argument.shape)
 
 
-class _Differentiable(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, training: Training, bound: Bound, architecture: str, *tensors: Tensor) -> Any:
-        found = training.forward(bound.arguments, bound.sizes, architecture)
-        ctx.training, ctx.sizes, ctx.architecture = training, bound.sizes, architecture
-        ctx.names, ctx.found = tuple(bound.arguments), tuple(found)
-        ctx.save_for_backward(*tensors, *found.values())
-        outputs = tuple(found[name] for name in training.outputs)
-        ctx.mark_non_differentiable(*(o for o in outputs if not o.is_floating_point()))
-        return outputs
+class Linearised:
+    """The results of a cascade with their tangents along the inputs ``wanted``."""
 
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *adjoints: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        tensors = ctx.saved_tensors
-        arguments = dict(zip(ctx.names, tensors, strict=False))
-        found = dict(zip(ctx.found, tensors[len(arguments) :], strict=True))
-        training: Training = ctx.training
-        gradients = training.backward(
-            arguments, ctx.sizes, ctx.architecture, found, dict(zip(training.outputs, adjoints, strict=True))
-        )
-        return (None, None, None, *(gradients.get(name) for name in arguments))
+    def __init__(self, kernels: Kernels, wanted: tuple[str, ...], real: str, pairs: Pairs) -> None:
+        self.tangent = tangent(_bound(kernels), wanted)
+        cascade = self.tangent.cascade
+        self._outputs = tuple(o.name for o in kernels.cascade.outputs)
+        given = tuple(p for p in kernels.presences if PRESENT + p[0] in cascade.saved)
+        made = Kernels(cascade, kernels.params, kernels.schedule, given, pairs)
+        self._differentiable = Differentiable(made, real)
+
+    def run(
+        self, arguments: Tensors, tangents: Tensors, sizes: Sizes, architecture: str
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The outputs, and the tangents of those that have one, by the outputs' names."""
+        seeds = {seed: tangents[n] for n, seed in self.tangent.seeds.items()}
+        found = self._differentiable({**arguments, **seeds}, sizes, architecture)
+        moved = {o: found[t] for o, t in self.tangent.tangents.items()}
+        return {n: found[n] for n in self._outputs if n in found}, moved
 
 
-def differentiable_call(training: Training, bound: Bound, architecture: str) -> tuple[Tensor, ...]:
-    """The outputs of a call, with their backward pass."""
-    return _Differentiable.apply(training, bound, architecture, *bound.arguments.values())
+def _bound(kernels: Kernels) -> Cascade:
+    """The cascade with the params that shape it as constants."""
+    at_launch = launch_params(kernels.cascade)
+    fixed = {n: v for n, v in kernels.params.items() if n not in at_launch}
+    return bind(kernels.cascade, fixed, {})

@@ -66,6 +66,11 @@ static inline void fill(T (&lanes)[L][M][N], T value) {
     for (int l = 0; l < L; ++l) fill(lanes[l], value);
 }
 
+template <typename T, int K, int L, int M, int N>
+static inline void fill(T (&lanes)[K][L][M][N], T value) {
+    for (int k = 0; k < K; ++k) fill(lanes[k], value);
+}
+
 // A real argument, which travels as the bits of a double.
 static inline double from_word(int64_t word) {
     double value;

@@ -16,28 +16,14 @@ from attn_dsl.ir.printer import print_cascade
 from attn_dsl.language.load import load_text
 from attn_dsl.reference import evaluate
 from attn_dsl.runtime.params import resolve_params
-from attn_dsl.runtime.sizes import evaluate_size
+from tests.differentiation.dense import gradients
 from tests.differentiation.lowered import DIFFERENTIABLE, REFUSED
 from tests.examples.cases import CASES, EXAMPLES
-
-Params = Mapping[str, int | float | bool]
 
 
 def seeds(passes: Backward, outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     torch.manual_seed(0)
     return {seed: torch.randn_like(outputs[output]) for output, seed in passes.seeds.items()}
-
-
-def gradients(passes: Backward, params: Params, arguments: Mapping[str, Tensor], sizes: Mapping[str, int],
-              given: Mapping[str, Tensor]) -> dict[str, Tensor]:  # fmt: skip
-    """The backward cascade and what finishes it, by the reference."""
-    sizes = dict(sizes)
-    for index in passes.cascade.indices:
-        sizes.setdefault(index.name, evaluate_size(index.size, params, sizes) or 0)
-    computed = evaluate(passes.cascade, params, {**arguments, **given}, sizes)
-    needed = {i.name: computed.get(i.name, arguments.get(i.name)) for i in passes.finish.inputs}
-    finished = evaluate(passes.finish, params, {n: t for n, t in needed.items() if t is not None}, sizes)
-    return {n: finished.get(t, computed.get(t)) for n, t in passes.gradients.items()}  # pyright: ignore
 
 
 @pytest.mark.parametrize("name", DIFFERENTIABLE)
@@ -94,8 +80,7 @@ RULES = {
 
 @pytest.mark.parametrize("name", RULES)
 def test_the_derivative_of_an_expression(name: str) -> None:
-    text = _expression(RULES[name])
-    cascade = load_text(text).cascade
+    cascade = load_text(rule_text(name)).cascade
     params = resolve_params(cascade, {})
     torch.manual_seed(1)
     leaves = {"T": torch.randn(7).double().requires_grad_(), "U": torch.randn(5).double().requires_grad_()}
@@ -113,10 +98,11 @@ def test_the_derivative_of_an_expression(name: str) -> None:
         torch.testing.assert_close(found.get(leaf, zero), gradient, atol=tolerance, rtol=tolerance)
 
 
-def _expression(body: str) -> str:
+def rule_text(name: str) -> str:
+    """A file whose only statement sums an expression of `RULES`."""
     return f"""attention rules
 input T[j], U[i]
-def rule(x, y, z) = {" ".join(body.replace("T[j + 1]", "z").split())}
+def rule(x, y, z) = {" ".join(RULES[name].replace("T[j + 1]", "z").split())}
 R[i] += rule(T[j], U[i], T[j + 1])  where i != j
 output R[i]
 """
