@@ -1,8 +1,9 @@
-"""What the kernels of every example take, with no GPU present: ``python -m benchmarks.resources [--write] [NAME...]``.
+"""What the kernels of every example take, with no GPU present: ``python -m benchmarks.resources [--write] [--backward]
+[NAME...]``.
 
 Each example is compiled ahead of time for four architectures in bf16 at 128 features, for the first of them at 64 too,
-with the schedule it gets by default. Prints a table; ``--write`` puts it into ``benchmarks/resources.json``, which the
-tests hold later versions to.
+with the schedule it gets by default; ``--backward``: its backward pass. Prints a table; ``--write`` puts it into
+``benchmarks/resources.json``, which the tests hold later versions to.
 """
 
 from __future__ import annotations
@@ -33,18 +34,19 @@ def main(arguments: list[str]) -> None:
     """Measure the named examples, or all; print, and write what was measured."""
     names = [a for a in arguments if not a.startswith("-")] or lowered_examples()
     table: Table = json.loads(RESULT.read_text()) if RESULT.exists() else {}
+    backward = "--backward" in arguments
+    work = sorted(
+        ((a, sizes, name) for name in names for a, sizes in calls(name)),
+        key=lambda c: ARCHITECTURES.index(c[0]),
+    )
     with ProcessPoolExecutor(JOBS) as pool:
-        for name, rows in zip(names, pool.map(measure_example, names), strict=True):
-            table[name] = rows
-            for key, row in rows.items():
-                print(f"{name}, {key}: {shown(row)}", flush=True)
+        found = pool.map(measured, *zip(*((n, a, s, backward) for a, s, n in work), strict=True))
+        for (architecture, sizes, name), rows in zip(work, found, strict=True):
+            key = call_key(architecture, sizes) + (" backward" if backward else "")
+            table.setdefault(name, {})[key] = rows
+            print(f"{name}, {key}: {shown(rows)}", flush=True)
             if "--write" in arguments:
                 RESULT.write_text(as_text(table))
-
-
-def measure_example(name: str) -> dict[str, list[Row] | str]:
-    """The entries of one example."""
-    return {call_key(a, sizes): measured(name, a, sizes) for a, sizes in calls(name)}
 
 
 def lowered_examples() -> list[str]:
@@ -75,12 +77,14 @@ def call_key(architecture: str, sizes: Mapping[str, int]) -> str:
     return " ".join([architecture, *(f"{index}={size}" for index, size in sizes.items())])
 
 
-def measured(name: str, architecture: str, sizes: Mapping[str, int]) -> list[Row] | str:
+def measured(
+    name: str, architecture: str, sizes: Mapping[str, int], backward: bool = False
+) -> list[Row] | str:
     """The resources of each kernel, or what the compiler said when it refused."""
     attention = attn_dsl.compile(EXAMPLES / f"{name}.attn")
     try:
-        kernels = attention.lower(architecture, dtype=torch.bfloat16, **sizes)
-    except attn_dsl.TargetError as error:
+        kernels = attention.lower(architecture, dtype=torch.bfloat16, backward=backward, **sizes)
+    except (attn_dsl.TargetError, attn_dsl.NotLoweredError) as error:
         return error.diagnostics[0].message
     kept = ("registers", "spilled_bytes", "shared_bytes", "num_warps", "num_stages", "instructions")
     return [{field: kernel.to_dict()[field] for field in kept} for kernel in kernels]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from attn_dsl.analysis.iteration import plan_iteration
 from attn_dsl.analysis.passes import analyse_passes
@@ -32,7 +32,8 @@ class PlannedKernel:
 
 def describe_kernels(cascade: Cascade, params: Params, describe: Callable[[PlannedKernel], str]) -> str:
     """A heading for each kernel, and what ``describe`` says of it."""
-    cascade = with_sendings(normal_form(cascade))
+    computed = tuple(o for o in cascade.outputs if o.name not in cascade.saved)
+    cascade = with_sendings(normal_form(replace(cascade, outputs=computed)))
     flow = Dependence(cascade)
     roles, plans = partition(cascade, flow)
     blocks: list[str] = []

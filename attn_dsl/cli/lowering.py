@@ -34,6 +34,7 @@ def example_program(
     dtype: str = "bf16",
     sizes: Mapping[str, int] | None = None,
     architecture: str = "cuda:90",
+    presences: tuple[tuple[str, tuple[str, ...]], ...] = (),
 ) -> Program:
     """The kernels of a cascade at example sizes. NotLoweredError names what is in the way."""
     from attn_dsl.codegen import generate, whole_indices
@@ -46,6 +47,7 @@ def example_program(
         dtypes=tuple((i.name, i.dtype or dtype) for i in cascade.inputs),
         sizes=whole,
         architecture=architecture,
+        presences=presences,
     )
     return generate(cascade, specialisation)
 

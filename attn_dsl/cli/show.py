@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from attn_dsl.account import Analysis
 
 Params = Mapping[str, int | float | bool]
+Presences = tuple[tuple[str, tuple[str, ...]], ...]
 
 
 @click.command("show", short_help="What the compiler makes of a file")
@@ -52,7 +55,9 @@ Params = Mapping[str, int | float | bool]
 @click.option(
     "--tiles", metavar="ROWSxSTREAM", help="For --cost: tiles, as 64x64. Default: the schedule's own."
 )
-@click.option("--backward", is_flag=True, help="For --cost: also the backward pass.")
+@click.option(
+    "--backward", is_flag=True, help="The backward pass instead; with --cost, beside the forward pass."
+)
 @param_option
 @size_option
 @dtype_option("bf16")
@@ -78,6 +83,7 @@ def command(
       attn show my.attn --normal --passes
       attn show my.attn --source --dtype f16 --size d=128 --size e=128 > kernel.py
       attn show my.attn --source --target cpu --dtype f32 > kernel.cpp
+      attn show my.attn --backward --normal
       attn show my.attn --cost --size i=32768 --size j=32768 --size h=16 --device H200
 
     Params without a default, and feature sizes that are not given, take example values; for --cost lengths are
@@ -89,16 +95,17 @@ def command(
     cascade = specification.cascade
     values = parse_params(cascade, params)
     extents = parse_sizes(cascade, sizes)
+    subject = partial(_subject, cascade, backward=backward)
     printers: dict[str, Callable[[], str]] = {
-        "cascade": lambda: _cascade(cascade),
-        "normal": lambda: _normal(cascade),
-        "passes": lambda: _kernels(cascade, values, "passes"),
-        "plan": lambda: _kernels(cascade, values, "plan"),
-        "source": lambda: _source(cascade, values, dtype, extents, target or "triton"),
+        "cascade": lambda: _cascade(subject("cascade")[0]),
+        "normal": lambda: _normal(subject("normal")[0]),
+        "passes": lambda: _kernels(subject("passes")[0], values, "passes"),
+        "plan": lambda: _kernels(subject("plan")[0], values, "plan"),
+        "source": lambda: _source(*subject("source"), values, dtype, extents, target or "triton"),
     }
     chosen = tuple(dict.fromkeys(stages)) or ("cascade", "passes", "plan")
-    if "cost" not in chosen and (device or tiles or backward):
-        raise click.UsageError("--device, --tiles and --backward are for --cost")
+    if "cost" not in chosen and (device or tiles):
+        raise click.UsageError("--device and --tiles are for --cost")
     shape = parse_tiles(tiles)
     account: Analysis | None = None
     try:
@@ -117,6 +124,19 @@ def command(
         if len(shown) > 1:
             say(("\n" if number else "") + f"# {stage}", style="bold")
         click.echo(text)
+
+
+def _subject(cascade: Cascade, stage: str, *, backward: bool) -> tuple[Cascade, Presences]:
+    """The cascade to show: the file's own, or that of its backward pass, with the presences this is given."""
+    if not backward:
+        return cascade, ()
+    from attn_dsl.differentiation import backward as derive
+    from attn_dsl.rewrites.dead_statements import dead_statements
+
+    passes = derive(cascade)
+    computed = tuple(o for o in passes.cascade.outputs if o.name not in passes.cascade.saved)
+    shown = replace(passes.cascade, outputs=computed) if stage != "source" else passes.cascade
+    return dead_statements(shown), passes.presences
 
 
 def _cascade(cascade: Cascade) -> str:
@@ -154,8 +174,10 @@ def _kernels(cascade: Cascade, params: Params, stage: str) -> str:
     return describe_kernels(cascade, example_params(cascade, params), describe)
 
 
-def _source(cascade: Cascade, params: Params, dtype: str, sizes: Mapping[str, int], target: str) -> str:
+def _source(
+    cascade: Cascade, presences: Presences, params: Params, dtype: str, sizes: Mapping[str, int], target: str,
+) -> str:  # fmt: skip
     from attn_dsl.cli.lowering import example_program
 
     architecture = "cpu" if target == "cpu" else "cuda:90"
-    return example_program(cascade, params, dtype, sizes, architecture).source
+    return example_program(cascade, params, dtype, sizes, architecture, presences).source

@@ -127,10 +127,12 @@ class Attention:
         target: str = "triton",
         dtype: torch.dtype = torch.bfloat16,
         architecture: str = "cuda:90",
+        *,
+        backward: bool = False,
         **sizes: int,
     ) -> str:
         """The generated source for ``triton`` (of an architecture) or ``cpu``, for floating inputs of ``dtype`` and
-        features of 64 where no size is given. For ``triton`` with the schedule the table begins with: one that
+        features of 64 where no size is given; ``backward``: of the backward pass, for all floating inputs. For ``triton`` with the schedule the table begins with: one that
         spills registers gives way to the next when a program is built."""
         if target not in ("triton", "cpu"):
             raise TargetError(Diagnostic(f"there is no source for target '{target}'", help="triton or cpu"))
@@ -138,16 +140,25 @@ class Attention:
         from attn_dsl.codegen import generate
 
         with _sources(self.specification):
-            spec = self.kernels.specialisation(self._typical(dtype), self._whole(sizes), architecture)
-            return generate(self.cascade, spec).source
+            kernels = self._kernels(backward, dtype)
+            spec = kernels.specialisation(*_typical(kernels, dtype, sizes), architecture)
+            return generate(kernels.cascade, spec).source
 
-    def lower(self, architecture: str, dtype: torch.dtype = torch.bfloat16, **sizes: int) -> tuple[Any, ...]:
+    def lower(
+        self,
+        architecture: str,
+        dtype: torch.dtype = torch.bfloat16,
+        *,
+        backward: bool = False,
+        **sizes: int,
+    ) -> tuple[Any, ...]:
         """Compile ahead of time for ``cuda:80``, ``cuda:90``, ``cuda:100``, ``hip:gfx942``...; no GPU is needed.
-        The resources of each kernel, in order."""
+        The resources of each kernel, in order; ``backward``: of the backward pass."""
         from attn_dsl.runtime.ahead_of_time import lower
 
         with _sources(self.specification):
-            entry = self.kernels.entry(self._typical(dtype), self._whole(sizes), architecture)
+            kernels = self._kernels(backward, dtype)
+            entry = kernels.entry(*_typical(kernels, dtype, sizes), architecture)
             return lower(entry, architecture)
 
     def analyze(
@@ -187,21 +198,38 @@ class Attention:
 
     def _differentiably(self, bound: Bound, architecture: str) -> tuple[torch.Tensor, ...]:
         """A call whose results have derivatives."""
-        from attn_dsl.runtime.training import Differentiable
-
         real = "f64" if any(a.dtype == torch.float64 for a in bound.arguments.values()) else "f32"
-        if real not in self._differentiable:
-            self._differentiable[real] = Differentiable(self.kernels, real)
-        found = self._differentiable[real](bound.arguments, bound.sizes, architecture)
+        found = self._differentiable_in(real)(bound.arguments, bound.sizes, architecture)
         return tuple(found[o.name] for o in self.cascade.outputs)
 
-    def _whole(self, sizes: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
-        from attn_dsl.runtime.typical import typical_sizes
+    def _differentiable_in(self, real: str) -> Differentiable:
+        from attn_dsl.runtime.training import Differentiable
 
-        return typical_sizes(self.cascade, self.params, self.kernels.whole_indices(), sizes)
+        if real not in self._differentiable:
+            self._differentiable[real] = Differentiable(self.kernels, real)
+        return self._differentiable[real]
 
-    def _typical(self, dtype: torch.dtype) -> tuple[tuple[str, str], ...]:
-        return tuple((i.name, i.dtype or NAMES[dtype]) for i in self.cascade.inputs)
+    def _kernels(self, backward: bool, dtype: torch.dtype) -> Kernels:
+        """Those of the mechanism, or of its backward pass."""
+        if not backward:
+            return self.kernels
+        from attn_dsl.differentiation.active import differentiable_inputs
+
+        wanted = differentiable_inputs(self.cascade)
+        if not wanted:
+            raise ArgumentError(Diagnostic(f"{self.name} has no floating input to differentiate by"))
+        real = "f64" if dtype == torch.float64 else "f32"
+        return self._differentiable_in(real).training(wanted).backward_pass.kernels
+
+
+def _typical(
+    kernels: Kernels, dtype: torch.dtype, sizes: Mapping[str, int]
+) -> tuple[tuple[tuple[str, str], ...], tuple[tuple[str, int], ...]]:
+    """Dtypes and sizes where there are no arguments to take them from."""
+    from attn_dsl.runtime.typical import typical_sizes
+
+    dtypes = tuple((i.name, i.dtype or NAMES[dtype]) for i in kernels.cascade.inputs)
+    return dtypes, typical_sizes(kernels.cascade, kernels.params, kernels.whole_indices(), sizes)
 
 
 __all__ = ["DTYPES", "Attention", "compile"]
