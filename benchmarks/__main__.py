@@ -15,6 +15,7 @@ import torch
 
 import attn_dsl
 from benchmarks.cases import CASES, Case
+from benchmarks.memory import memory
 from benchmarks.peers import implementations
 from benchmarks.preparation import masks, preparation
 from benchmarks.timing import ceilings, interleaved
@@ -30,7 +31,7 @@ LONG = (65536, 262144)  # for what is linear in the length, and only ours
     "--suite",
     "suites",
     multiple=True,
-    type=click.Choice(["speed", "backward", "long", "preparation", "masks"]),
+    type=click.Choice(["speed", "backward", "long", "memory", "preparation", "masks"]),
     help="Default: all.",
 )
 @click.option("--case", "names", multiple=True, help="Only these cases.")
@@ -57,8 +58,8 @@ def main(
         kind = {"f32": torch.float32, "bf16": torch.bfloat16}[
             dtype or ("bf16" if device == "cuda" else "f32")
         ]
-        chosen = suites or ("speed", "backward", "long", "preparation")
-        if chosen != ("masks",):  # which stand beside what was measured before
+        chosen = suites or ("speed", "backward", "long", "memory", "preparation")
+        if not {*chosen} <= {"masks", "memory"}:  # which stand beside what was measured before
             data["machine"] = machine(device)
             data["ceilings"] = ceilings(device)
         if "speed" in chosen:
@@ -67,6 +68,8 @@ def main(
             backward(wanted, lengths or (512, 1024, 4096), features or (64, 128), kind, device, data, file)
         if "long" in chosen:
             long_windows(wanted, lengths or (4096, *LONG), kind, device, data)
+        if "memory" in chosen:
+            data["memory"] = memory()
         if "preparation" in chosen:
             data["preparation"] = preparation(device)
         elif "masks" in chosen:  # a part of the preparation

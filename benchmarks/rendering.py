@@ -82,6 +82,7 @@ def markdown(data: Data) -> Iterator[str]:
         yield _row(cell, ceiling)
     yield from _backward(data)
     yield from _long(data)
+    yield from _memory(data)
     yield from _preparation(data)
 
 
@@ -136,6 +137,20 @@ def _long(data: Data) -> Iterator[str]:
     for cell in found:
         seconds = cell.seconds["attn_dsl"]
         yield f"| {cell.case} | {cell.length} | {seconds * 1e3:.1f} | {seconds / cell.flops * 1e12:.2f} |"
+
+
+def _memory(data: Data) -> Iterator[str]:
+    found: dict[str, float] = data.get("memory", {})
+    if not found:
+        return
+    lengths = sorted({int(key.split("|")[2]) for key in found})
+    yield "\n## Memory\n"
+    yield "MiB by which the process grows at most beyond the inputs: one head of 64 features in f32. Scores of 16,384 tokens alone would take 1,024.\n"
+    yield "| mechanism | | " + " | ".join(f"{n} tokens" for n in lengths) + " |"
+    yield "|" + "---|" * (2 + len(lengths))
+    for name, kind in dict.fromkeys(tuple(key.split("|")[:2]) for key in found):
+        row = [found.get(f"{name}|{kind}|{n}") for n in lengths]
+        yield f"| {name} | {kind} | " + " | ".join("–" if mib is None else f"{mib:.1f}" for mib in row) + " |"
 
 
 def _preparation(data: Data) -> Iterator[str]:
