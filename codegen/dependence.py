@@ -106,12 +106,13 @@ class Dependence:
         return self._ancestors.get(tensor, frozenset())
 
     def sources(self, tensor: str) -> tuple[str, ...]:
-        """The inputs and reductions reached from a definition without looking through a reduction."""
+        """The inputs and reductions reached from a definition without looking through a reduction. What has several
+        contributions, none of which sums anything, is looked through."""
         seen: dict[str, None] = {}
 
         def visit(name: str) -> None:
             for read in self.direct(name):
-                if read in self.by_target and not is_reduction(self.by_target[read]):
+                if read in self.by_target and not self.over(read):
                     visit(read)
                 else:
                     seen[read] = None

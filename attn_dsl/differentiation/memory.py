@@ -16,8 +16,8 @@ from attn_dsl.ir.cascade import Cascade
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """The indices of which a mechanism combines each with each, (row, key), and the dims of its own tensors, which
-    may have both."""
+    """The indices of which a mechanism combines each with each, (row, key), and the dims of its own tensors, those
+    that its kernels store included, which may have both."""
 
     indices: frozenset[tuple[str, str]]
     own: tuple[frozenset[str], ...]
@@ -45,9 +45,9 @@ def pairs_of(cascade: Cascade) -> Pairs:
     flow = Dependence(forward)
     roles, plans = partition(forward, flow)
     tensors = (*forward.inputs, *forward.outputs)
-    return Pairs(
-        combined(flow, roles, plans), tuple(frozenset(i for a in t.axes for i in a.indices) for t in tensors)
-    )
+    given = [frozenset(i for a in t.axes for i in a.indices) for t in tensors]
+    stored = [frozenset(flow.dims(t)) for plan in plans for t in plan.stores]
+    return Pairs(combined(flow, roles, plans), (*given, *stored))
 
 
 def combined(flow: Dependence, roles: Roles, plans: tuple[KernelPlan, ...]) -> frozenset[tuple[str, str]]:

@@ -34,6 +34,7 @@ from attn_dsl.ir.expr import Const, Expr, IndexVar, Op, Read, Select, Span
 from attn_dsl.ir.walk import index_names, tensors_read
 from attn_dsl.rewrites import normal_form
 from attn_dsl.rewrites.definitions import fresh_name, statement_reads, whole_read
+from attn_dsl.rewrites.kinds import Kind, Kinds
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,7 @@ class _Reverse:
         self._rows = frozenset(r for p in plans for r in p.rows)
         self._first_rows = frozenset(plans[0].rows)
         self._pairs = combined(planned_flow, self._roles, plans)
+        self._kinds = Kinds(forward)
         self._active = active_tensors(forward, wanted)
         self._adjoint = Adjoint(self._active.__contains__, lambda r: presence(r, forward) == TRUE)
         self._statements: list[Statement] = []
@@ -218,12 +220,17 @@ class _Reverse:
             saved=kept,
         )
 
-    def _result(self, tensor: str, dims: tuple[str, ...]) -> Output:
-        return Output(tensor, tuple(Axis((d,)) for d in dims), self._real)
+    def _result(self, tensor: str, dims: tuple[str, ...], dtype: str | None = None) -> Output:
+        return Output(tensor, tuple(Axis((d,)) for d in dims), dtype or self._real)
 
     def _kept_results(self, kept: tuple[str, ...]) -> list[Output]:
         outputs = {o.name: o for o in self._forward.outputs}
-        return [outputs.get(t) or self._result(t, self._flow.dims(t)) for t in kept]
+        return [outputs.get(t) or self._result(t, self._flow.dims(t), self._stored_as(t)) for t in kept]
+
+    def _stored_as(self, tensor: str) -> str:
+        """The dtype in which a result of the forward pass is kept."""
+        kinds = {Kind.BOOLEAN: "bool", Kind.INTEGER: "i64"}
+        return kinds.get(self._kinds.of(Read(tensor, ())), self._real)
 
     def _seeds(self) -> dict[str, str]:
         seeds: dict[str, str] = {}

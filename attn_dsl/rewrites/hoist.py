@@ -32,8 +32,8 @@ def _hoist_group(
     cascade: Cascade, definitions: Definitions, group: tuple[Statement, ...], taken: set[str]
 ) -> Replacements:
     sums = [s for s in group if isinstance(s, Einsum) and s.reduce in _LINEAR]
-    if len(sums) < len(group) or not any(s.over for s in sums):
-        return unchanged(group)
+    if len(sums) < len(group) or not any(s.over for s in sums) or any(s.is_keyed for s in sums):
+        return unchanged(group)  # what is sent to computed places is a result as it stands
     parted = [split(s.body, invariant_in(s), definitions) for s in sums]
     common = _common(parted)
     if common and _worthwhile(common, parted):
