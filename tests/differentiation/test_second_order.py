@@ -22,22 +22,14 @@ CHECKED = (
     "basic/cross_causal",
     "cache/token_gather",
     "heads/grouped_query",
-    "linear/lightning",
-    "masks/sink_window",
-    "multidim/neighbourhood_1d",
-    "normalisers/relu_squared",
     "normalisers/sink_logits",
     "positions/alibi",
 )
-# The reason why there is no second derivative by kernels. What the first one computes (d_X, d_S) is read at computed
-# places; a sum over all times would run inside a loop over keys; the adjoint of the weights would be stored.
+# The reason why there is no second derivative by kernels: what the first one computes (d_X, d_S) is read at computed
+# places; the adjoint of the weights would be stored.
 WITHOUT_SECOND = {
-    "heads/full_and_streaming": "for all pairs",
     "multidim/neighbourhood_bias": "read at computed places",
-    "normalisers/entropy": "for all pairs",
     "normalisers/sink_key": "for all pairs",
-    "normalisers/statistics": "for all pairs",
-    "positions/forgetting": "inside a loop over it",
     "positions/relative_logits": "read at computed places",
 }
 # Ranking has no kernels yet.
