@@ -113,7 +113,8 @@ class _Function(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *adjoints: Tensor | None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         call: Call = ctx.call
-        tensors, kept = ctx.saved_tensors[: ctx.count], ctx.saved_tensors[ctx.count :]
+        saved = ctx.saved_tensors  # once: under a checkpoint, reading them computes them
+        tensors, kept = saved[: ctx.count], saved[ctx.count :]
         named = zip(call.cascade.inputs, ctx.needs_input_grad[1:], strict=False)
         wanted = tuple(n for n, needed in named if needed)
         gradients: dict[str, Tensor] = {}

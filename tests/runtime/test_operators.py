@@ -37,7 +37,7 @@ output O[i, d]
 # registration
 
 
-@pytest.mark.parametrize("name", ["heads/grouped_query", "masks/documents", "normalisers/statistics"])
+@pytest.mark.parametrize("name", ["heads/grouped_query", "masks/documents", "cache/column_sums"])
 def test_registration(name: str) -> None:
     """By torch's own checks: schema, autograd, shapes of tracing, and compilation with dynamic sizes against eager."""
     attention, arguments = example(name)
@@ -49,7 +49,7 @@ def test_registration_without_gradients() -> None:
     opcheck(attention.operator, tuple(arguments))
 
 
-@pytest.mark.parametrize("name", ["heads/grouped_query", "normalisers/statistics"])
+@pytest.mark.parametrize("name", ["heads/grouped_query", "cache/column_sums"])
 def test_registration_of_the_passes(name: str) -> None:
     """The operators that keep and that differentiate, too."""
     attention, arguments = example(name)
@@ -124,7 +124,7 @@ def test_tensors_without_data_have_results_without_data() -> None:
 
 
 @pytest.mark.parametrize("reentrant", [True, False])
-@pytest.mark.parametrize("name", ["masks/documents", "normalisers/statistics"])
+@pytest.mark.parametrize("name", ["masks/documents", "cache/column_sums"])
 def test_checkpoints(name: str, reentrant: bool) -> None:
     attention, arguments = example(name)
     found = gradients(lambda *given: checkpoint(attention, *given, use_reentrant=reentrant), arguments)
