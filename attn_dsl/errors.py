@@ -87,6 +87,9 @@ class AttnError(Exception):
     def __str__(self) -> str:
         return "\n\n".join(d.render(self.sources) for d in self.diagnostics)
 
+    def __repr__(self) -> str:  # torch.compile shows this of an error it met while tracing
+        return f"{type(self).__name__}({self})"
+
 
 class LanguageError(AttnError):
     """A file that is not a legal ``.attn`` text."""

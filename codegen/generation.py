@@ -15,9 +15,10 @@ from attn_dsl.codegen.defaults import attempts, default_schedule, make_tiles, pa
 from attn_dsl.codegen.dependence import Dependence
 from attn_dsl.codegen.kernel_text import KernelText
 from attn_dsl.codegen.machine import Machine, machine_of
-from attn_dsl.codegen.numbers import is_float, join_dtypes
+from attn_dsl.codegen.numbers import is_float
 from attn_dsl.codegen.partition import KernelPlan, contribution_streams, leaf_reads, partition
 from attn_dsl.codegen.program import Buffer, GridFactor, Kernel, Program
+from attn_dsl.codegen.results import flag, output_buffer, result_types
 from attn_dsl.codegen.roles import Roles
 from attn_dsl.codegen.scattering import kernel_form
 from attn_dsl.codegen.schedule import Schedule
@@ -26,8 +27,7 @@ from attn_dsl.codegen.stream import StreamKernel
 from attn_dsl.codegen.tiles import KernelBody, Loop, Node, TileBuilder, nodes_of
 from attn_dsl.codegen.triton.emit import emit_module
 from attn_dsl.errors import Diagnostic, NotLoweredError
-from attn_dsl.ir.cascade import Cascade, Einsum, Output, Reduction
-from attn_dsl.language.kinds import dtype_kind, kind_of
+from attn_dsl.ir.cascade import Cascade, Einsum
 
 MAX_WHOLE_LANES = 4096
 STACK_BYTES = 1 << 20  # of the order of a second-level cache
@@ -87,27 +87,8 @@ class _Generation:
         self.flow = Dependence(self.cascade)
         self.roles, self.plans = partition(self.cascade, self.flow)
         self.dtypes = dict(specialisation.dtypes)
-        floats = [d for d in self.dtypes.values() if is_float(d)]
-        self.real = "f64" if "f64" in floats else "f32"
-        self.result = self._result_dtype()
-        self.kinds = self._kinds()
-
-    def _result_dtype(self) -> str:
-        free = [self.dtypes[i.name] for i in self.cascade.inputs if i.dtype is None]
-        return free[0] if len(set(free)) == 1 else join_dtypes(*free) if free else "f32"
-
-    def _kinds(self) -> dict[str, str]:
-        """The dtype of every computed tensor: the pointwise precision, or an integer."""
-        kinds = {i.name: dtype_kind(self.dtypes[i.name]) for i in self.cascade.inputs}
-        params = {p.name: p.kind for p in self.cascade.params}
-        for statement in self.cascade.statements:
-            kind = "boolean"
-            if isinstance(statement, Einsum):
-                kind = kind_of(statement.body, kinds, params)
-                kind = "integer" if statement.reduce is not None and kind == "boolean" else kind
-                kind = "boolean" if statement.reduce in (Reduction.ANY, Reduction.ALL) else kind
-            kinds[statement.target] = kind
-        return kinds
+        types = result_types(self.cascade, self.dtypes)
+        self.types, self.kinds, self.real, self.result = types, types.kinds, types.real, types.result
 
     def dtype_of(self, tensor: str) -> str:
         """The dtype a computed tensor is stored in between kernels."""
@@ -134,24 +115,17 @@ class _Generation:
     def _buffers(self) -> list[Buffer]:
         outputs = {o.name: o for o in self.cascade.outputs}
         buffers = [
-            Buffer(
-                o.name,
-                tuple(a.indices for a in o.axes),
-                o.dtype or self._output_dtype(o.name),
-                True,
-                self._collects(o.name),
-            )
-            for o in outputs.values()
+            replace(output_buffer(o, self.types), collects=self._collects(o.name)) for o in outputs.values()
         ]
         shared = {t for p in self.plans for t in p.stores if self._read_later(t)}
         kept = {t: dims for t, dims in self.spec.presences if PRESENT + t not in self.cascade.saved}
-        buffers += [_flag(t, dims, is_output=True) for t, dims in kept.items()]
+        buffers += [flag(t, dims, is_output=True) for t, dims in kept.items()]
         for tensor in (s for p in self.plans for s in p.stores):
             axes = tuple((d,) for d in self.flow.dims(tensor))
             if tensor not in outputs and self.cascade.sending(tensor) is None:
                 buffers.append(Buffer(tensor, axes, self.dtype_of(tensor), False))
             if tensor in shared and tensor not in kept:
-                buffers.append(_flag(tensor, self.flow.guards.varies_with(tensor), is_output=False))
+                buffers.append(flag(tensor, self.flow.guards.varies_with(tensor), is_output=False))
         return buffers
 
     def _collects(self, name: str) -> str:
@@ -174,10 +148,6 @@ class _Generation:
             )
         return "digits"
 
-    def _output_dtype(self, name: str) -> str:
-        kind = self.kinds[name]
-        return {"integer": "i64", "boolean": "bool"}.get(kind, self.result)
-
     def _read_later(self, tensor: str) -> bool:
         return tensor in self.roles.streamed and any(
             tensor in plan.available and self._kernel_reads(plan, tensor) for plan in self.plans
@@ -193,10 +163,10 @@ class _Generation:
 
     def _storage(self, buffers: list[Buffer]) -> dict[str, Storage]:
         given = [
-            Buffer(o.name, tuple(a.indices for a in o.axes), self._saved_dtype(o), False) for o in self.saved
+            Buffer(o.name, tuple(a.indices for a in o.axes), self.types.output(o), False) for o in self.saved
         ]
         saved = [(t, dims) for t, dims in self.spec.presences if PRESENT + t in self.cascade.saved]
-        given += [_flag(t, dims, is_output=False) for t, dims in saved]
+        given += [flag(t, dims, is_output=False) for t, dims in saved]
         storage = {
             b.name: collecting_storage(b) if b.collects else buffer_storage(b, self.roles.whole)
             for b in (*buffers, *given)
@@ -209,9 +179,6 @@ class _Generation:
             aligned = feature and self.sizes[axes[-1][0]] * width % 16 == 0
             storage[declared.name] = Storage(axes, dtype, feature, 16 // width if aligned else 1)
         return storage
-
-    def _saved_dtype(self, saved: Output) -> str:
-        return saved.dtype or self._output_dtype(saved.name)
 
     def _contiguous(self, storage: dict[str, Storage]) -> tuple[tuple[str, int], ...]:
         inputs = [(i.name, storage[i.name]) for i in self.cascade.inputs]
@@ -325,11 +292,6 @@ class _Generation:
         held = [prod(extents[d] for d in self.flow.dims(t) if d in extents) for t in plan.targets]
         accumulators = sum(n for n in held if n > 1)
         return max(accumulators, *extents.values(), 16)
-
-
-def _flag(tensor: str, dims: tuple[str, ...], *, is_output: bool) -> Buffer:
-    """Where it is stored whether a tensor exists."""
-    return Buffer(PRESENT + tensor, tuple((d,) for d in dims), "i8", is_output)
 
 
 def _nodes(body: KernelBody) -> Iterator[Node]:

@@ -13,16 +13,19 @@ from attn_dsl.codegen.schedule import Schedule
 from attn_dsl.errors import ArgumentError, AttnError, Diagnostic, TargetError
 from attn_dsl.ir.cascade import Cascade
 from attn_dsl.language.load import Specification, load_file, load_text
+from attn_dsl.runtime.autocast import cast, is_autocasting
 from attn_dsl.runtime.autograd import is_transformed
 from attn_dsl.runtime.cache import statistics
-from attn_dsl.runtime.kernels import Kernels, architecture_for
-from attn_dsl.runtime.native import find_compiler
+from attn_dsl.runtime.dispatch import is_watched
+from attn_dsl.runtime.kernels import Kernels
+from attn_dsl.runtime.mechanism import Mechanism
+from attn_dsl.runtime.native_launch import PLAIN
+from attn_dsl.runtime.operators import operator
 from attn_dsl.runtime.params import resolve_params
-from attn_dsl.runtime.sizes import DTYPES, NAMES, Bound, bind
+from attn_dsl.runtime.sizes import DTYPES, NAMES, bind, by_name, conforming
 
 if TYPE_CHECKING:
     from attn_dsl.account.model import Analysis
-    from attn_dsl.runtime.training import Differentiable
 
 TARGETS = ("triton", "cpu", "interpreter")
 
@@ -75,8 +78,18 @@ class Attention:
         self.params = dict(params)
         self.target = target
         self.schedule = schedule
-        self.kernels = Kernels(self.cascade, self.params, schedule)
-        self._differentiable: dict[str, Differentiable] = {}
+        self._mechanism = Mechanism(self.cascade, self.params, schedule, target)
+        self.kernels = self._mechanism.kernels
+        self._names = tuple(i.name for i in self.cascade.inputs)
+        self._numbers = tuple(None if i.axes else DTYPES[i.dtype or "f32"] for i in self.cascade.inputs)
+        self.operator = operator(self._mechanism)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "operator": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.operator = operator(self._mechanism)
 
     @property
     def cascade(self) -> Cascade:
@@ -95,23 +108,19 @@ class Attention:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the kernels. ArgumentError where arguments do not fit the file."""
-        ready = None if kwargs or is_transformed() else self.kernels.ready(args)
+        if torch.compiler.is_compiling():
+            return self._traced(args, kwargs)
+        watched = is_watched()
+        plain = not (watched or is_transformed() or is_autocasting())
+        ready = self.kernels.ready(args, torch.is_grad_enabled()) if plain and not kwargs else None
         if ready is not None:
             statistics.memory_hits += 1
             return self._results(ready.run(args))
         with _sources(self.specification):
-            bound = bind(self.cascade, self.params, args, kwargs)
-            device = next((a.device for a in bound.arguments.values()), torch.device("cpu"))
-            architecture = architecture_for(self.target, device)
-            if architecture == "cpu" and self.target is None and find_compiler() is None:
-                from attn_dsl.runtime.without_compiler import by_reference
-
-                found = by_reference(self.cascade, self.params, bound)
-                return self._results([found[o.name] for o in self.cascade.outputs])
-            wants = torch.is_grad_enabled() and any(a.requires_grad for a in bound.arguments.values())
-            if wants or is_transformed():
-                return self._results(self._differentiably(bound, architecture))
-            return self._results(tuple(self.kernels.run(bound.arguments, bound.sizes, architecture).values()))
+            given = by_name(self.cascade, args, kwargs)
+            if watched or any(isinstance(v, torch.Tensor) and type(v) not in PLAIN for v in given.values()):
+                return self._traced(args, kwargs)
+            return self._results(self._mechanism.call(conforming(self.cascade, cast(self.cascade, given))))
 
     def reference(self, *args: Any, dtype: torch.dtype = torch.float64, **kwargs: Any) -> Any:
         """What the file means, computed densely in ``dtype``: quadratic memory, for checking."""
@@ -196,18 +205,21 @@ class Attention:
     def _results(self, outputs: Sequence[torch.Tensor]) -> Any:
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
-    def _differentiably(self, bound: Bound, architecture: str) -> tuple[torch.Tensor, ...]:
-        """A call whose results have derivatives."""
-        real = "f64" if any(a.dtype == torch.float64 for a in bound.arguments.values()) else "f32"
-        found = self._differentiable_in(real)(bound.arguments, bound.sizes, architecture)
-        return tuple(found[o.name] for o in self.cascade.outputs)
-
-    def _differentiable_in(self, real: str) -> Differentiable:
-        from attn_dsl.runtime.training import Differentiable
-
-        if real not in self._differentiable:
-            self._differentiable[real] = Differentiable(self.kernels, real)
-        return self._differentiable[real]
+    def _traced(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """A call of the operator, in a form that torch.compile can trace. What does not fit is told by the operator."""
+        given = dict(zip(self._names, args, strict=False)) | dict(kwargs)
+        if len(given) != len(args) + len(kwargs) or any(n not in given for n in self._names):
+            return self.operator(*args, **kwargs)
+        values = [given[name] for name in self._names]
+        device = next(
+            (v.device for v in values if isinstance(v, torch.Tensor) and v.dim()), torch.device("cpu")
+        )
+        operands = [
+            value if dtype is None else value.to(device) if isinstance(value, torch.Tensor)
+            else torch.full((), value, dtype=dtype, device=device)
+            for value, dtype in zip(values, self._numbers, strict=True)
+        ]  # fmt: skip
+        return self.operator(*operands)
 
     def _kernels(self, backward: bool, dtype: torch.dtype) -> Kernels:
         """Those of the mechanism, or of its backward pass."""
@@ -219,7 +231,7 @@ class Attention:
         if not wanted:
             raise ArgumentError(Diagnostic(f"{self.name} has no floating input to differentiate by"))
         real = "f64" if dtype == torch.float64 else "f32"
-        return self._differentiable_in(real).training(wanted).backward_pass.kernels
+        return self._mechanism.differentiable(real).training(wanted).backward_pass.kernels
 
 
 def _typical(

@@ -4,7 +4,7 @@ torch asks for a derivative of a `Call` in one of three ways, all of which take 
 
     backward   gradients, from what the call kept
     jvp        tangents, for a call inside several transforms of ``torch.func``
-    vmap       the call once for each element of a batch, as ``torch.func.jacrev`` and ``hessian`` want
+    vmap       one call of the cascade over slices, as ``torch.func.jacrev`` and ``hessian`` want
 """
 
 from __future__ import annotations
@@ -45,6 +45,36 @@ class Call:
         )
         return tuple(kernels.run(self.named(tensors), self.sizes, self.architecture).values())
 
+    def mapped(
+        self, count: int, dims: tuple[int | None, ...], tensors: tuple[Tensor, ...]
+    ) -> tuple[tuple[Tensor, ...], tuple[int | None, ...]]:
+        """The results for slices of some tensors, by one call, and where their slices lie."""
+        # Reals that are the same for all slices are repeated, without memory: so the gradient of one is for each slice,
+        # by kernels like those of a single call, and torch sums them.
+        sliced = frozenset(
+            n
+            for (n, t), d in zip(self.named(tensors).items(), dims, strict=True)
+            if d is not None or t.is_floating_point()
+        )
+        over, batched = self.cascade.batched(sliced)
+        given = {
+            n: t
+            if not batched.has_slices(n, over.index)
+            else t.expand(count, *t.shape)
+            if d is None
+            else t.movedim(d, 0)
+            for (n, t), d in zip(self.named(tensors).items(), dims, strict=True)
+        }
+        given |= {n: given[n].contiguous() for n in self.cascade.saved}  # as kernels store them
+        wanted = self.wanted  # or what the levels around this one want
+        if not wanted and torch.is_grad_enabled():
+            wanted = tuple(n for n in self.cascade.inputs if given[n].requires_grad)
+        call = Call(batched, wanted, {**self.sizes, over.index: count}, self.architecture)
+        names, results = batched.results_for(wanted), self.cascade.results_for(self.wanted)
+        found = dict(zip(names, call.apply(tuple(given.values())), strict=True))
+        lie = dict(zip(names, batched.slices(wanted, over.index), strict=True))
+        return tuple(found[n] for n in results), tuple(lie[n] for n in results)
+
     def gradients(
         self, wanted: tuple[str, ...], tensors: tuple[Tensor, ...], kept: tuple[Tensor, ...],
         adjoints: tuple[Tensor | None, ...],
@@ -83,7 +113,8 @@ class _Function(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *adjoints: Tensor | None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         call: Call = ctx.call
-        tensors, kept = ctx.saved_tensors[: ctx.count], ctx.saved_tensors[ctx.count :]
+        saved = ctx.saved_tensors  # once: under a checkpoint, reading them computes them
+        tensors, kept = saved[: ctx.count], saved[ctx.count :]
         named = zip(call.cascade.inputs, ctx.needs_input_grad[1:], strict=False)
         wanted = tuple(n for n, needed in named if needed)
         gradients: dict[str, Tensor] = {}
@@ -104,11 +135,7 @@ class _Function(torch.autograd.Function):
     def vmap(  # pyright: ignore[reportIncompatibleMethodOverride]
         info: Any, in_dims: Any, call: Call, *tensors: Tensor
     ) -> Any:  # fmt: skip
-        rows = [
-            call.apply(tuple(t if d is None else t.select(d, at) for t, d in zip(tensors, in_dims[1:], strict=True)))
-            for at in range(info.batch_size)
-        ]  # fmt: skip
-        return tuple(torch.stack(column) for column in zip(*rows, strict=True)), (0,) * len(rows[0])
+        return call.mapped(info.batch_size, in_dims[1:], tensors)
 
 
 # forward mode

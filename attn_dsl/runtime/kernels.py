@@ -24,7 +24,8 @@ from attn_dsl.runtime.sizes import NAMES, sizes_follow_from_shapes
 from attn_dsl.version import __version__
 
 if TYPE_CHECKING:
-    from attn_dsl.codegen.program import Program
+    from attn_dsl.codegen.program import Buffer, Program
+    from attn_dsl.codegen.results import Results
     from attn_dsl.differentiation.memory import Pairs
 
 Params = Mapping[str, int | float | bool]
@@ -46,15 +47,17 @@ class Kernels:
         self._programs: dict[tuple[Any, ...], Any] = {}
         self._prepared: dict[tuple[Any, ...], Prepared] = {}
         self._whole: tuple[str, ...] | None = None
+        self._results: Results | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_programs": {}, "_prepared": {}}
 
     # calls
 
-    def ready(self, arguments: Sequence[Any]) -> Prepared | None:
-        """What runs such arguments at once, if they have been met before; only on a CPU."""
-        known = signature(arguments) if self._prepared else None
+    def ready(self, arguments: Sequence[Any], differentiated: bool = False) -> Prepared | None:
+        """What runs such arguments at once, if they have been met before; only on a CPU, and none that want
+        gradients where the call is ``differentiated``."""
+        known = signature(arguments, differentiated) if self._prepared else None
         return None if known is None else self._prepared.get(known)
 
     def run(
@@ -105,6 +108,23 @@ class Kernels:
             statistics.memory_hits += 1
         return loaded
 
+    # results
+
+    def result_axes(self) -> dict[str, tuple[tuple[str, ...], ...]]:
+        """The layouts of results: for every axis the indices it is composed of."""
+        from attn_dsl.analysis.presence import PRESENT
+
+        flags = {PRESENT + t: tuple((d,) for d in dims) for t, dims in self.presences}
+        return {o.name: tuple(a.indices for a in o.axes) for o in self.cascade.outputs} | flags
+
+    def results(self, dtypes: Mapping[str, str]) -> tuple[Buffer, ...]:
+        """What ``run`` gives for inputs of these dtypes, known without a program."""
+        if self._results is None:
+            from attn_dsl.codegen.results import Results
+
+            self._results = Results(self.cascade, self._fixed_params(), self.presences)
+        return self._results.buffers(dtypes)
+
     # programs
 
     def whole_indices(self) -> tuple[str, ...]:
@@ -119,12 +139,16 @@ class Kernels:
         self, dtypes: tuple[tuple[str, str], ...], whole: tuple[tuple[str, int], ...], architecture: str
     ) -> Specialisation:
         """What the program for these dtypes and sizes is specialised on."""
+        params = tuple(self._fixed_params().items())
+        precision = "ieee" if torch.get_float32_matmul_precision() == "highest" else "tf32"
+        return Specialisation(params, dtypes, whole, architecture, self.schedule, precision, self.presences)
+
+    def _fixed_params(self) -> dict[str, int | float | bool]:
+        """The params that are part of a program."""
         from attn_dsl.codegen.binding import launch_params
 
         at_launch = launch_params(self.cascade)
-        params = tuple((n, v) for n, v in self.params.items() if n not in at_launch)
-        precision = "ieee" if torch.get_float32_matmul_precision() == "highest" else "tf32"
-        return Specialisation(params, dtypes, whole, architecture, self.schedule, precision, self.presences)
+        return {n: v for n, v in self.params.items() if n not in at_launch}
 
     def entry(
         self, dtypes: tuple[tuple[str, str], ...], whole: tuple[tuple[str, int], ...], architecture: str

@@ -20,17 +20,18 @@ from attn_dsl.errors import ArgumentError, Diagnostic
 from attn_dsl.runtime.collecting import collect, held
 from attn_dsl.runtime.sizes import DTYPES
 
-_PLAIN = (torch.Tensor, torch.nn.Parameter)
+PLAIN = (torch.Tensor, torch.nn.Parameter)
 
 
-def signature(arguments: Sequence[Any]) -> tuple[Any, ...] | None:
-    """What `Prepared` depends on; None for arguments that are not plain tensors on the CPU, or want gradients."""
+def signature(arguments: Sequence[Any], differentiated: bool = False) -> tuple[Any, ...] | None:
+    """What `Prepared` depends on; None for arguments that are not plain tensors on the CPU or, where the call is
+    ``differentiated``, want gradients."""
     parts: list[Any] = []
     for value in arguments:
         if (
-            type(value) not in _PLAIN
+            type(value) not in PLAIN
             or not value.is_cpu
-            or value.requires_grad
+            or (differentiated and value.requires_grad)
             or value.layout != torch.strided
         ):
             return None

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import torch
 
 from attn_dsl.errors import ArgumentError, Diagnostic
-from attn_dsl.ir.cascade import Axis, Cascade, Input
+from attn_dsl.ir.cascade import Axis, Cascade, Index, Input
 from attn_dsl.ir.expr import Const, Expr, Op, ParamRef, Read, SizeOf
 
 DTYPES: dict[str, torch.dtype] = {
@@ -32,15 +33,20 @@ def bind(
     cascade: Cascade, params: Mapping[str, int | float | bool], args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> Bound:  # fmt: skip
     """Match arguments to inputs and solve the sizes. ArgumentError says what does not fit."""
-    given = _by_name(cascade, args, kwargs)
-    device = next(
-        (v.device for v in given.values() if isinstance(v, torch.Tensor) and v.dim()), torch.device("cpu")
-    )
-    arguments = {i.name: _tensor(i, given[i.name], device) for i in cascade.inputs}
+    arguments = conforming(cascade, by_name(cascade, args, kwargs))
     return Bound(arguments, solve_sizes(cascade, params, arguments))
 
 
-def _by_name(cascade: Cascade, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+def conforming(cascade: Cascade, given: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    """The arguments in the order of the inputs, numbers as tensors. ArgumentError says what does not fit."""
+    device = next(
+        (v.device for v in given.values() if isinstance(v, torch.Tensor) and v.dim()), torch.device("cpu")
+    )
+    return {i.name: _tensor(i, given[i.name], device) for i in cascade.inputs}
+
+
+def by_name(cascade: Cascade, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """What is given for each input. ArgumentError says what is missing or too much."""
     names = [i.name for i in cascade.inputs]
     if len(args) > len(names):
         raise ArgumentError(
@@ -85,7 +91,8 @@ def _tensor(declared: Input, value: Any, device: torch.device) -> torch.Tensor:
         if declared.axes or not isinstance(value, (int, float, bool)):
             wanted = "a torch.Tensor" if declared.axes else "a number or a 0-d torch.Tensor"
             raise _wrong(declared, f"is a {type(value).__name__}, not a tensor", f"pass {wanted}")
-        value = torch.tensor(value, dtype=DTYPES[declared.dtype or "f32"])
+        # A fill, unlike a copy from the host, can be captured in a CUDA graph.
+        value = torch.full((), value, dtype=DTYPES[declared.dtype or "f32"], device=device)
     if value.dim() == 0:
         value = value.to(device)
     if value.device != device:
@@ -126,15 +133,23 @@ def _wrong(declared: Input, what: str, help: str) -> ArgumentError:
     return ArgumentError(Diagnostic(f"argument '{declared.name}' {what}", declared.span, help))
 
 
+Extent = Callable[[str, torch.Tensor], int]
+
+
+def largest_entry(index: str, limits: torch.Tensor) -> int:
+    """The extent of an index that only a tensor limits: the largest it allows."""
+    return max(int(limits.max()), 0) if limits.numel() else 0
+
+
 def solve_sizes(
-    cascade: Cascade, params: Mapping[str, int | float | bool], arguments: Mapping[str, torch.Tensor]
-) -> dict[str, int]:
-    """The size of every index. ArgumentError names the inputs that disagree."""
+    cascade: Cascade, params: Mapping[str, int | float | bool], arguments: Mapping[str, torch.Tensor],
+    extent: Extent = largest_entry,
+) -> dict[str, int]:  # fmt: skip
+    """The size of every index. ArgumentError names the inputs that disagree. Sizes may be symbols (SymInt), and are
+    so then; ``extent`` gives that of an index that only the values of a tensor limit."""
     sizes: dict[str, int] = {}
     origin: dict[str, str] = {}
-    pending = [
-        (i, a, int(arguments[i.name].shape[at])) for i in cascade.inputs for at, a in enumerate(i.axes)
-    ]
+    pending = [(i, a, arguments[i.name].shape[at]) for i in cascade.inputs for at, a in enumerate(i.axes)]
     indices = {i.name: i for i in cascade.indices}
     progress = True
     while progress:
@@ -145,18 +160,16 @@ def solve_sizes(
                 progress = True
         for name, index in indices.items():
             if name not in sizes:
-                size = _evaluate(index.size, params, sizes, arguments)
-                if size is None and not pending:
-                    size = _largest(index.limit, params, sizes, arguments)
+                size = _declared(index, params, sizes, arguments, None if pending else extent)
                 if size is not None:
-                    sizes[name], origin[name] = max(int(size), 0), f"'index {name}'"
+                    sizes[name], origin[name] = size, f"'index {name}'"
                     progress = True
     if pending:
         declared, axis, _ = pending[0]
         raise _wrong(declared, f"leaves the sizes of {_axis(axis)} open", "give one of them: index r < 8")
     for name, index in indices.items():
         size = _evaluate(index.size, params, sizes, arguments)
-        if size is not None and size != sizes[name]:
+        if size is not None and not holds(size == sizes[name]):
             raise ArgumentError(
                 Diagnostic(
                     f"index '{name}' has size {sizes[name]} in {origin[name]}, and is declared {size}",
@@ -176,7 +189,7 @@ def _solve_axis(
         known *= sizes.get(index, 1)
     shape = tuple(arguments[declared.name].shape)
     if not unknown:
-        if known != extent:
+        if not holds(known == extent):
             index = axis.indices[-1]
             what = (
                 f"index '{index}' is {sizes[index]}"
@@ -189,7 +202,7 @@ def _solve_axis(
         return True
     if len(unknown) > 1:
         return False
-    if known == 0 or extent % known:
+    if not holds(known != 0) or not holds(extent % known == 0):
         raise _wrong(
             declared,
             f"of shape {shape} does not fit: {extent} is no multiple of {known} in {_axis(axis)}",
@@ -227,7 +240,7 @@ def _apply(name: str, v: list[int], expr: Expr) -> int:
             return v[0] - v[1]
         case "mul":
             return v[0] * v[1]
-        case "floordiv" | "mod" if v[1] == 0:
+        case "floordiv" | "mod" if not holds(v[1] != 0):
             raise ArgumentError(Diagnostic("the size of an index divides by 0", expr.span))
         case "floordiv":
             return v[0] // v[1]
@@ -236,28 +249,46 @@ def _apply(name: str, v: list[int], expr: Expr) -> int:
         case "neg":
             return -v[0]
         case "min" | "max":
-            return min(v) if name == "min" else max(v)
+            return _smallest(*v) if name == "min" else _largest(*v)
         case "pow":
             return v[0] ** v[1]
         case "shl" | "shr":
             return v[0] << v[1] if name == "shl" else v[0] >> v[1]
         case "clamp":
-            return min(max(v[0], v[1]), v[2])
+            return _smallest(_largest(v[0], v[1]), v[2])
         case "abs":
-            return abs(v[0])
+            return _largest(v[0], -v[0])
         case _:
             raise ArgumentError(Diagnostic(f"'{name}' cannot stand in the size of an index", expr.span))
 
 
-def _largest(
-    limit: Expr | None, params: Mapping[str, int | float | bool], sizes: Mapping[str, int],
-    arguments: Mapping[str, torch.Tensor],
+def _declared(
+    index: Index, params: Mapping[str, int | float | bool], sizes: Mapping[str, int],
+    arguments: Mapping[str, torch.Tensor], extent: Extent | None,
 ) -> int | None:  # fmt: skip
-    """The extent of an index that only a tensor limits: the largest it allows."""
-    if isinstance(limit, Read):
-        data = arguments[limit.tensor]
-        return int(data.max()) if data.numel() else 0
-    return _evaluate(limit, params, sizes, arguments)
+    """The size that the declaration of an index gives, as far as it is known; by its limit only with ``extent``."""
+    size = _evaluate(index.size, params, sizes, arguments)
+    if size is None and extent is not None:
+        if isinstance(index.limit, Read):
+            return extent(index.name, arguments[index.limit.tensor])
+        size = _evaluate(index.limit, params, sizes, arguments)
+    return None if size is None else _largest(size, 0)
+
+
+def holds(relation: Any) -> bool:
+    """Whether a relation of sizes holds. Of symbols it becomes a guard, or, where they stand for numbers that are not
+    known yet, is taken for true: the launch solves the sizes anew."""
+    if isinstance(relation, bool):
+        return relation
+    return bool(relation) if relation.node.has_hint() else True
+
+
+def _largest(*sizes: Any) -> int:
+    return max(sizes) if all(isinstance(s, int) for s in sizes) else reduce(torch.sym_max, sizes)
+
+
+def _smallest(*sizes: Any) -> int:
+    return min(sizes) if all(isinstance(s, int) for s in sizes) else reduce(torch.sym_min, sizes)
 
 
 def sizes_follow_from_shapes(cascade: Cascade) -> bool:

@@ -13,11 +13,13 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from attn_dsl.analysis.guards import Guards
 from attn_dsl.analysis.presence import PRESENT
 from attn_dsl.codegen.binding import bind, launch_params
 from attn_dsl.differentiation import backward, tangent
 from attn_dsl.differentiation.memory import Pairs, pairs_of
 from attn_dsl.ir.cascade import Cascade
+from attn_dsl.rewrites.batching import Batched, batched
 from attn_dsl.runtime.autograd import Call, along, is_transformed, tangents_of, without_tangent
 from attn_dsl.runtime.kernels import Kernels
 from attn_dsl.runtime.sizes import DTYPES, evaluate_size
@@ -41,6 +43,7 @@ class Differentiable:
         self.results = (*self.outputs, *(f for f in flags if f not in cascade.saved))
         self._trainings: dict[tuple[str, ...], Training] = {}
         self._linearised: dict[tuple[str, ...], Linearised] = {}
+        self._batched: dict[frozenset[str], tuple[Batched, Differentiable]] = {}
 
     def __call__(self, arguments: Tensors, sizes: Sizes, architecture: str) -> dict[str, Tensor]:
         """The results by name: outputs, then whether they exist where that is stored."""
@@ -67,6 +70,18 @@ class Differentiable:
         """The results of a call that keeps what gradients of the inputs ``wanted`` need."""
         return self.training(wanted).forward_pass.results if wanted else self.results
 
+    def has_slices(self, name: str, index: str) -> bool:
+        """Whether an input, or what is saved, has slices along an index."""
+        axes = self.kernels.result_axes()
+        declared = self.kernels.cascade.input(name)
+        return ((index,) in axes[name]) if declared is None else index in declared.dims
+
+    def slices(self, wanted: tuple[str, ...], index: str) -> tuple[int | None, ...]:
+        """Where the slices along an index lie in each of ``results_for(wanted)``: first, or nowhere."""
+        kernels = self.training(wanted).forward_pass.kernels if wanted else self.kernels
+        axes = kernels.result_axes()
+        return tuple(0 if axes[n][:1] == ((index,),) else None for n in self.results_for(wanted))
+
     def training(self, wanted: tuple[str, ...]) -> Training:
         """The two passes for the gradients of inputs. NotLoweredError names the statement that has none."""
         if wanted not in self._trainings:
@@ -78,6 +93,17 @@ class Differentiable:
         if wanted not in self._linearised:
             self._linearised[wanted] = Linearised(self.kernels, wanted, self.real, self._pairs())
         return self._linearised[wanted]
+
+    def batched(self, sliced: frozenset[str]) -> tuple[Batched, Differentiable]:
+        """The same over slices of inputs and of what is saved."""
+        if sliced not in self._batched:
+            kernels = self.kernels
+            over = batched(kernels.cascade, sliced)
+            guards = Guards(over.cascade, merging=True)
+            presences = tuple((t, guards.varies_with(t)) for t, _ in kernels.presences)
+            made = Kernels(over.cascade, kernels.params, kernels.schedule, presences, kernels.pairs)
+            self._batched[sliced] = over, Differentiable(made, self.real)
+        return self._batched[sliced]
 
     def _pairs(self) -> Pairs:
         """What no derivative of any order may store."""

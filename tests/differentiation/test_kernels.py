@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 import attn_dsl
 from attn_dsl.runtime.cache import statistics
@@ -51,10 +52,29 @@ def example(name: str, dtype: str, target: str | None = None) -> tuple[attn_dsl.
     }
 
 
+def assert_told_in_advance(attention: attn_dsl.Attention, arguments: list[Tensor]) -> None:
+    """What tracing is told of results, and of what is kept, before there is a program, is what the kernels give."""
+    operator = attention.operator
+    keeping = getattr(torch.ops.attn_dsl, f"{operator.name().split('::')[1]}_forward")
+    wanted = [at for at, t in enumerate(arguments) if t.is_floating_point()]
+    mode = FakeTensorMode()
+    fakes = [mode.from_tensor(t) for t in arguments]
+    results, told = operator(*arguments), operator(*fakes)
+    results, told = (r if isinstance(r, tuple) else (r,) for r in (results, told))
+    results, told = (
+        [*results, *keeping(arguments, wanted, [])],
+        [*told, *keeping(fakes, wanted, [])],
+    )
+    for real, fake in zip(results, told, strict=True):
+        assert (real.shape, real.stride(), real.dtype) == (fake.shape, fake.stride(), fake.dtype)
+
+
 @pytest.mark.parametrize("name", DIFFERENTIABLE)
 def test_native_gradients_of_an_example(name: str) -> None:
     """In f64, where nothing but a wrong formula can make a difference."""
-    agree(*example(name, "f64"), tolerance=1e-9)
+    attention, arguments = example(name, "f64")
+    agree(attention, arguments, tolerance=1e-9)
+    assert_told_in_advance(attention, list(arguments.values()))
 
 
 @pytest.mark.parametrize("name", BY_INTERPRETER)

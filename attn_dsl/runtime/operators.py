@@ -1,0 +1,242 @@
+"""The operators of a mechanism in ``torch.ops.attn_dsl``, so that all of torch can work with it.
+
+    NAME(Tensor Q, Tensor K, ..., *, int[] batched=[]) -> (Tensor, ...)      the outputs
+    NAME_forward(Tensor[] inputs, int[] wanted, int[] batched) -> Tensor[]   they, and what the backward pass reads
+    NAME_backward(Tensor[] inputs, Tensor[] found, Tensor[] adjoints, int[] wanted, int[] batched) -> Tensor[]
+
+NAME is the same in every process (`Mechanism.key`). ``wanted``: the positions of the inputs whose gradient is wanted.
+``batched``: a set of inputs, bit by bit, for every `torch.vmap` around the call, the innermost first.
+For every operator torch is told how it runs, what shapes it gives (tracing), how it is mapped (vmap), and for the first
+how it is differentiated and what autocast does to its arguments.
+"""
+
+from __future__ import annotations
+
+import keyword
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from attn_dsl.ir.cascade import Cascade
+from attn_dsl.runtime import abstract
+from attn_dsl.runtime.autocast import cast
+from attn_dsl.runtime.differentiable import Levels, Passes, differentiated, gradients
+from attn_dsl.runtime.dispatch import BACKENDS, below_autograd, separate, wants_derivatives, without_autocast
+from attn_dsl.runtime.mechanism import Mechanism
+
+NAMESPACE = "attn_dsl"
+_TAKEN = frozenset({"self", "batched"})
+_REGISTERED: dict[str, Any] = {}
+_LIBRARY: list[torch.library.Library] = []
+_LOCK = threading.Lock()
+
+
+def operator(mechanism: Mechanism) -> Any:
+    """The operator ``NAME`` of a mechanism; registered where no equal one has been."""
+    name = mechanism.key
+    with _LOCK:
+        if name not in _REGISTERED:
+            _REGISTERED[name] = _register(name, mechanism)
+    return _REGISTERED[name]
+
+
+def _register(name: str, mechanism: Mechanism) -> Any:
+    if not _LIBRARY:
+        _LIBRARY.append(torch.library.Library(NAMESPACE, "FRAGMENT"))
+    operators = _Operators(name, mechanism, _LIBRARY[0])
+    operators.define()
+    return operators.outputs
+
+
+class _Operators:
+    """The three operators of one mechanism."""
+
+    def __init__(self, name: str, mechanism: Mechanism, library: torch.library.Library) -> None:
+        self._name = name
+        self._mechanism = mechanism
+        self._library = library
+        self._passes = Passes(
+            len(mechanism.cascade.outputs),
+            lambda tensors, levels: self.outputs(*tensors, batched=levels),
+            lambda tensors, wanted, levels: self.forward(tensors, wanted, levels),
+            lambda *given: self.backward(*given),  # pyright: ignore[reportUnknownLambdaType]
+        )
+
+    def define(self) -> None:
+        """Tell torch everything about them."""
+        schema = schemas(self._name, self._mechanism.cascade)
+        tags = (torch.Tag.pt2_compliant_tag, torch.Tag.needs_exact_strides)
+        for text in schema:
+            self._library.define(text, tags=tags)
+        namespace = getattr(torch.ops, NAMESPACE)
+        self.outputs = getattr(namespace, self._name).default
+        self.forward = getattr(namespace, f"{self._name}_forward").default
+        self.backward = getattr(namespace, f"{self._name}_backward").default
+        rules = (
+            ("", self._run, self._shapes, self._map, self._differentiate),
+            ("_forward", self._run_forward, self._forward_shapes, self._map_forward, self._differentiate_forward),
+            ("_backward", self._run_backward, self._backward_shapes, self._map_backward, self._differentiate_backward),
+        )  # fmt: skip
+        for suffix, run, shapes, over, derivative in rules:
+            name = f"{self._name}{suffix}"
+            for key in BACKENDS.values():
+                self._library.impl(name, run, key)
+            torch.library.register_fake(f"{NAMESPACE}::{name}", shapes, lib=self._library)
+            torch.library.register_vmap(f"{NAMESPACE}::{name}", over, lib=self._library)
+            self._library.impl(name, derivative, "Autograd", with_keyset=True)
+        for device, key in BACKENDS.items():
+            self._library.impl(self._name, self._autocast(device), f"Autocast{key}")
+
+    # how they run
+
+    def _run(self, *tensors: Tensor, batched: Levels = ()) -> Any:
+        return _returned(separate(self._mechanism.batched(batched).forward(tensors), tensors))
+
+    def _run_forward(self, inputs: list[Tensor], wanted: list[int], batched: Levels) -> list[Tensor]:
+        return separate(self._mechanism.batched(batched).forward_keeping(inputs, wanted), inputs)
+
+    def _run_backward(
+        self, inputs: list[Tensor], found: list[Tensor], adjoints: list[Tensor], wanted: list[int], batched: Levels
+    ) -> list[Tensor]:  # fmt: skip
+        gradients = self._mechanism.batched(batched).backward(inputs, found, adjoints, wanted)
+        return separate([g.contiguous() for g in gradients], (*inputs, *found, *adjoints))
+
+    # what shapes they give
+
+    def _shapes(self, *tensors: Tensor, batched: Levels = ()) -> Any:
+        return _returned(abstract.forward(self._mechanism.batched(batched), tensors))
+
+    def _forward_shapes(self, inputs: list[Tensor], wanted: list[int], batched: Levels) -> list[Tensor]:
+        return abstract.forward_keeping(self._mechanism.batched(batched), inputs, wanted)
+
+    def _backward_shapes(
+        self, inputs: list[Tensor], found: list[Tensor], adjoints: list[Tensor], wanted: list[int], batched: Levels
+    ) -> list[Tensor]:  # fmt: skip
+        return abstract.backward(self._mechanism.batched(batched), inputs, wanted)
+
+    # how they are mapped
+
+    def _map(self, info: Any, in_dims: Any, *tensors: Tensor, batched: Levels = ()) -> Any:
+        sliced = _sliced(tensors, in_dims)
+        moved = _in_front(tensors, in_dims, sliced, info.batch_size)
+        outputs = self.outputs(*moved, batched=[*batched, _bits(sliced)])
+        return outputs, 0 if isinstance(outputs, Tensor) else (0,) * len(outputs)
+
+    def _map_forward(
+        self, info: Any, in_dims: Any, inputs: list[Tensor], wanted: list[int], batched: Levels
+    ) -> Any:  # fmt: skip
+        sliced = _sliced(inputs, in_dims[0])
+        moved = _in_front(inputs, in_dims[0], sliced, info.batch_size)
+        levels = [*batched, _bits(sliced)]
+        found = self.forward(moved, wanted, levels)
+        return found, self._found_dims(inputs, wanted, levels)
+
+    def _found_dims(self, inputs: list[Tensor], wanted: list[int], levels: Levels) -> list[int | None]:
+        """Where the slices of what `forward` gives lie."""
+        mechanism = self._mechanism.batched(levels)
+        names = tuple(mechanism.cascade.inputs[at].name for at in wanted)
+        index = mechanism.cascade.indices[0].name  # the last level's
+        return list(mechanism.as_differentiable(inputs).slices(names, index))
+
+    def _map_backward(
+        self, info: Any, in_dims: Any, inputs: list[Tensor], found: list[Tensor], adjoints: list[Tensor],
+        wanted: list[int], batched: Levels,
+    ) -> Any:  # fmt: skip
+        inputs_dims, found_dims, adjoint_dims, *_ = in_dims
+        if all(dim is None for dim in inputs_dims):  # the forward pass was not mapped: only adjoints differ
+            each = [
+                self.backward(inputs, found, _slice(adjoints, adjoint_dims, at), wanted, batched)
+                for at in range(info.batch_size)
+            ]
+            return [torch.stack(parts) for parts in zip(*each, strict=True)], [0] * len(wanted)
+        sliced = _sliced(inputs, inputs_dims)
+        moved = _in_front(inputs, inputs_dims, sliced, info.batch_size)
+        seen = {at for at, dim in enumerate(found_dims) if dim is not None}
+        kept = _in_front(found, found_dims, seen, info.batch_size)
+        seeds = _in_front(adjoints, adjoint_dims, {*range(len(adjoints))}, info.batch_size)
+        gradients = self.backward(moved, kept, seeds, wanted, [*batched, _bits(sliced)])
+        return gradients, [0] * len(wanted)
+
+    # derivatives, and autocast
+
+    def _differentiate(self, keys: Any, *tensors: Tensor, batched: Levels = ()) -> Any:
+        if wants_derivatives(tensors):
+            return _returned(differentiated(self._passes, tensors, batched))
+        return below_autograd(self.outputs, keys, *tensors, batched=batched)
+
+    def _differentiate_forward(
+        self, keys: Any, inputs: list[Tensor], wanted: list[int], batched: Levels
+    ) -> list[Tensor]:  # fmt: skip
+        if wants_derivatives(inputs):
+            return list(differentiated(self._passes, inputs, batched, wanted))
+        return below_autograd(self.forward, keys, inputs, wanted, batched)
+
+    def _differentiate_backward(
+        self, keys: Any, inputs: list[Tensor], found: list[Tensor], adjoints: list[Tensor], wanted: list[int],
+        batched: Levels,
+    ) -> list[Tensor]:  # fmt: skip
+        given, tensors = (inputs, found, adjoints, wanted, batched), (*inputs, *found, *adjoints)
+        if wants_derivatives(tensors):
+            return gradients(self._mechanism.cascade.name, lambda: self.backward(*given), tensors)
+        return below_autograd(self.backward, keys, *given)
+
+    def _autocast(self, device: str) -> Callable[..., Any]:
+        names = tuple(i.name for i in self._mechanism.cascade.inputs)
+
+        def run(*tensors: Tensor, batched: Levels = ()) -> Any:
+            given = cast(self._mechanism.cascade, dict(zip(names, tensors, strict=True)))
+            return without_autocast(device, lambda: self.outputs(*given.values(), batched=batched))
+
+        return run
+
+
+def schemas(name: str, cascade: Cascade) -> tuple[str, str, str]:
+    """What the operators of a cascade take and give."""
+    inputs = ", ".join(f"Tensor {_argument(i.name)}" for i in cascade.inputs)
+    outputs = ", ".join("Tensor" for _ in cascade.outputs)
+    returned = outputs if len(cascade.outputs) == 1 else f"({outputs})"
+    return (
+        f"{name}({inputs}, *, int[] batched=[]) -> {returned}",
+        f"{name}_forward(Tensor[] inputs, int[] wanted, int[] batched) -> Tensor[]",
+        f"{name}_backward(Tensor[] inputs, Tensor[] found, Tensor[] adjoints, int[] wanted, int[] batched) -> Tensor[]",
+    )
+
+
+def _argument(name: str) -> str:
+    """The name of an input as a schema and Python may have it."""
+    return f"{name}_" if name in _TAKEN or keyword.iskeyword(name) else name
+
+
+def _returned(outputs: Sequence[Tensor]) -> Any:
+    return outputs[0] if len(outputs) == 1 else tuple(outputs)
+
+
+def _sliced(tensors: Sequence[Tensor], dims: Sequence[int | None]) -> set[int]:
+    """The inputs that a mapped call has slices of; every real one, so that each slice has a gradient of its own."""
+    return {
+        at
+        for at, (t, dim) in enumerate(zip(tensors, dims, strict=False))
+        if dim is not None or t.is_floating_point()
+    }
+
+
+def _bits(positions: set[int]) -> int:
+    return sum(1 << at for at in positions)
+
+
+def _in_front(
+    tensors: Sequence[Tensor], dims: Sequence[int | None], sliced: set[int], size: int
+) -> list[Tensor]:
+    """The tensors at ``sliced`` with their slices along the first axis; what is the same for all is repeated there,
+    which takes no memory."""
+    return [
+        t if at not in sliced else t.expand(size, *t.shape) if dim is None else t.movedim(dim, 0)
+        for at, (t, dim) in enumerate(zip(tensors, dims, strict=True))
+    ]
+
+
+def _slice(tensors: Sequence[Tensor], dims: Sequence[int | None], at: int) -> list[Tensor]:
+    return [t if dim is None else t.select(dim, at) for t, dim in zip(tensors, dims, strict=True)]

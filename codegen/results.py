@@ -1,0 +1,78 @@
+"""What a cascade's results are, before there is a program: their layouts and dtypes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from attn_dsl.analysis.presence import PRESENT
+from attn_dsl.codegen.binding import bind
+from attn_dsl.codegen.numbers import is_float, join_dtypes
+from attn_dsl.codegen.program import Buffer
+from attn_dsl.codegen.scattering import kernel_form
+from attn_dsl.ir.cascade import Cascade, Einsum, Output, Reduction
+from attn_dsl.language.kinds import dtype_kind, kind_of
+
+Presences = tuple[tuple[str, tuple[str, ...]], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ResultTypes:
+    """``kinds``: of every tensor (integer, real, boolean). ``real``: the dtype of pointwise arithmetic and of
+    accumulators; ``result``: of the outputs that declare none."""
+
+    kinds: dict[str, str]
+    real: str
+    result: str
+
+    def output(self, output: Output) -> str:
+        """The dtype an output is stored in."""
+        if output.dtype is not None:
+            return output.dtype
+        return {"integer": "i64", "boolean": "bool"}.get(self.kinds[output.name], self.result)
+
+
+def result_types(cascade: Cascade, dtypes: Mapping[str, str]) -> ResultTypes:
+    """The types of a cascade in normal form, for inputs of these dtypes."""
+    floats = [d for d in dtypes.values() if is_float(d)]
+    free = [dtypes[i.name] for i in cascade.inputs if i.dtype is None]
+    result = free[0] if len(set(free)) == 1 else join_dtypes(*free) if free else "f32"
+    return ResultTypes(_kinds(cascade, dtypes), "f64" if "f64" in floats else "f32", result)
+
+
+def _kinds(cascade: Cascade, dtypes: Mapping[str, str]) -> dict[str, str]:
+    kinds = {i.name: dtype_kind(dtypes[i.name]) for i in cascade.inputs}
+    params = {p.name: p.kind for p in cascade.params}
+    for statement in cascade.statements:
+        kind = "boolean"
+        if isinstance(statement, Einsum):
+            kind = kind_of(statement.body, kinds, params)
+            kind = "integer" if statement.reduce is not None and kind == "boolean" else kind
+            kind = "boolean" if statement.reduce in (Reduction.ANY, Reduction.ALL) else kind
+        kinds[statement.target] = kind
+    return kinds
+
+
+def output_buffer(output: Output, types: ResultTypes) -> Buffer:
+    """Where an output is stored."""
+    return Buffer(output.name, tuple(a.indices for a in output.axes), types.output(output), True)
+
+
+def flag(tensor: str, dims: tuple[str, ...], *, is_output: bool) -> Buffer:
+    """Where it is stored whether a tensor exists."""
+    return Buffer(PRESENT + tensor, tuple((d,) for d in dims), "i8", is_output)
+
+
+class Results:
+    """What programs of a cascade return, in order: the outputs, then the presence of what is kept."""
+
+    def __init__(
+        self, cascade: Cascade, params: Mapping[str, int | float | bool], presences: Presences
+    ) -> None:
+        self._cascade = kernel_form(bind(cascade, params, {}))
+        self._flags = tuple(flag(t, dims, is_output=True) for t, dims in presences)
+
+    def buffers(self, dtypes: Mapping[str, str]) -> tuple[Buffer, ...]:
+        """The results for inputs of these dtypes."""
+        types = result_types(self._cascade, dtypes)
+        return (*(output_buffer(o, types) for o in self._cascade.outputs), *self._flags)
