@@ -20,6 +20,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture
+def quick_builds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Native kernels with less optimisation, where their number counts: a third of the compiler's time."""
+    monkeypatch.setenv("ATTN_DSL_CXXFLAGS", "-O1")
+
+
+@pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Callable[[Path, str], None]:
     """Compares a text with a file, or writes it there."""
 

@@ -17,6 +17,8 @@ from tests.differentiation.dense import drawn_like
 from tests.differentiation.test_kernels import WINDOW, example, window
 from tests.examples.cases import CASES
 
+pytestmark = pytest.mark.usefixtures("quick_builds")
+
 # Sums over rows at the end (alibi), computed places (token_gather), several streams (sink_key), a product of weights.
 CHECKED = (
     "basic/cross_causal",
