@@ -28,6 +28,7 @@ from attn_dsl.codegen.tiles import KernelBody, Loop, Node, TileBuilder, nodes_of
 from attn_dsl.codegen.triton.emit import emit_module
 from attn_dsl.errors import Diagnostic, NotLoweredError
 from attn_dsl.ir.cascade import Cascade, Einsum
+from attn_dsl.ir.expr import IndexVar
 
 MAX_WHOLE_LANES = 4096
 STACK_BYTES = 1 << 20  # of the order of a second-level cache
@@ -228,7 +229,14 @@ class _Generation:
         blocks = {**dict(tiles.rows), **tiles.streams, **tiles.whole}
         constants = tuple((f"BLOCK_{i.upper()}", n) for i, n in blocks.items())
         name = f"{self.cascade.name}_kernel" + (f"_{at}" if len(self.plans) > 1 else "")
-        text = KernelText(name, body, lengths, tuple(context.arguments.values()), constants, tiles.rows)
+        text = KernelText(
+            name,
+            body,
+            lengths,
+            tuple(context.arguments.values()),
+            constants,
+            tiles.rows if self._parted(plan) else (),
+        )
         grid = (*(GridFactor((i,), n) for i, n in tiles.rows), *(GridFactor((p,)) for p in plan.programs))
         kernel = Kernel(
             name,
@@ -239,6 +247,11 @@ class _Generation:
             schedule.num_stages or 1,
         )
         return LoweredKernel(plan, tiles, text, kernel)
+
+    def _parted(self, plan: KernelPlan) -> bool:
+        """Whether each value of the program indices has places of its own in what the kernel sends."""
+        sent = (self.cascade.sending(t) for t in (*plan.targets, *plan.stores))
+        return all(IndexVar(p) in s.keys for s in sent if s is not None for p in plan.programs)
 
     def _fits(
         self, body: KernelBody, tiles: Tiles, plan: KernelPlan, groups: tuple[tuple[str, ...], ...],

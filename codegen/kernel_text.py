@@ -15,7 +15,7 @@ from attn_dsl.version import __version__
 @dataclass(frozen=True, slots=True)
 class KernelText:
     """One kernel to print: its tile program, the lengths of its axes, its arguments and constants, and the tiles of its
-    rows, which are innermost in the grid."""
+    rows, which are innermost in the grid, if what it sends to computed places meets only within them."""
 
     name: str
     body: KernelBody

@@ -13,7 +13,7 @@ from typing import Any
 
 # How a sum at computed places is held: the axis beside its own, and the length of that. No index of a user's begins so.
 PARTS, DIGITS = "_parts", "_digits"
-COLLECTED = {"parts": 8, "digits": 10}
+COLLECTED = {"parts": 16, "digits": 10}
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,6 @@ Validity", 2008). Both give the same bits every time.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 from attn_dsl.codegen.binding import means_as_sums
@@ -63,25 +62,28 @@ def with_sendings(cascade: Cascade) -> Cascade:
 def _with_row(flow: Dependence, statement: Einsum) -> Einsum:
     own = tuple(k.name for k in statement.keys if isinstance(k, IndexVar))
     placed = (n for k in statement.keys for n in index_names(k))
-    over = tuple(i for i in dict.fromkeys((*placed, *statement.over)) if i not in own)
-    row = next(_rows(flow, own, over), None)
-    dims = (
-        own
-        if row is None
-        else (*(d for d in own if not is_feature(flow, d)), row, *(d for d in own if is_feature(flow, d)))
-    )
+    space = tuple(dict.fromkeys((*own, *placed, *statement.over)))
+    rows = _rows(flow, own, tuple(i for i in space if not is_feature(flow, i)))
+    dims = (*rows, *(i for i in own if i not in rows))
     keys = tuple(IndexVar(d) for d in dims)
-    return replace(statement, dims=dims, keys=keys, over=tuple(i for i in over if i != row))
+    return replace(statement, dims=dims, keys=keys, over=tuple(i for i in space if i not in dims))
 
 
-def _rows(flow: Dependence, own: tuple[str, ...], over: tuple[str, ...]) -> Iterator[str]:
-    """The summed indices that can be a row, best first: one that is a row of another reduction over the rest."""
-    sequences = [i for i in over if not is_feature(flow, i)]
-    for index in sequences:
-        rest = {i for i in sequences if i != index}
-        if any(index in flow.dims(r) and rest and rest <= flow.over(r) for r in flow.reductions):
-            yield index
-    yield from sequences
+def _rows(flow: Dependence, own: tuple[str, ...], sequences: tuple[str, ...]) -> tuple[str, ...]:
+    """The indices that are not streamed: those of a reduction over the others, whose kernel may then do both; else
+    all but the last that is summed."""
+    for reduction in flow.reductions:
+        kept = tuple(d for d in flow.dims(reduction) if not is_feature(flow, d))
+        over = {*sequences} - {*kept}
+        if (
+            over
+            and over == {*flow.over(reduction)} & {*sequences}
+            and {*kept} <= {*sequences}
+            and not over & {*own}
+        ):
+            return kept
+    summed = [i for i in sequences if i not in own]
+    return sequences if len(summed) < 2 else tuple(i for i in sequences if i != summed[-1])
 
 
 def _refuse_unsupported(statement: Einsum, cascade: Cascade) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from attn_dsl.analysis.presence import TRUE, conjuncts, total_body
 from attn_dsl.codegen.context import KernelContext, Scope
@@ -13,6 +13,7 @@ from attn_dsl.codegen.program import PARTS, Pointer
 from attn_dsl.codegen.tiles import Node, Store
 from attn_dsl.ir.cascade import Einsum, Reduction, Sending
 from attn_dsl.ir.expr import Expr, IndexVar, Read
+from attn_dsl.ir.walk import index_names
 
 
 class SendLowering:
@@ -29,21 +30,24 @@ class SendLowering:
         """Add the elements of a contribution, where all ``conditions`` hold, at their places."""
         sending = self.context.cascade.sending(part.target)
         assert sending is not None
-        value = self._value(part, conditions, scope)
         keys = tuple(self._total(k) for k in sending.keys)
+        placed = {n for key in keys for n in index_names(key)}
+        inner = tuple(i for i in part.over if i in self.context.tiles.whole and i not in placed)
+        value = self._value(part, inner, conditions, scope)
         storage = self.context.storage[sending.tensor]
         parted = storage.axes[0] == (PARTS,)
         slots = (IndexVar(PARTS), *keys) if parted else keys
         offset, inside = self.expressions.address(Read(sending.tensor, slots), scope)
-        exist = [*conditions, *self._existing(sending, scope), *self._lanes(part, scope)]
+        exist = [c for c in conditions if not set(c.axes) & set(inner)]
+        exist += [*self._existing(sending, scope), *self._lanes((*part.dims, *placed), scope)]
         mask = self.expressions.all_of([*exist, *([] if inside is None else [inside])])
         pointer = self.context.argument(f"{sending.tensor}_ptr", Pointer(sending.tensor), storage.dtype)
         for row in self.context.plan.rows:  # what deals the tiles of rows to the parts needs their number
             self.expressions.size(row)
         return Store(pointer, offset, value, mask, adds=True)
 
-    def _value(self, part: Einsum, conditions: Sequence[Node], scope: Scope) -> Node:
-        inner = tuple(i for i in part.over if i in self.context.tiles.whole)
+    def _value(self, part: Einsum, inner: tuple[str, ...], conditions: Sequence[Node], scope: Scope) -> Node:
+        """An element, summed over the features that have no part in where it goes."""
         if inner:
             axes = self.expressions.builder.ordered(inner)
             selecting = [c for c in conditions if set(c.axes) & set(axes)]
@@ -61,8 +65,8 @@ class SendLowering:
         found = [self.context.flow.guards.presence(k) for k in sending.keys if not isinstance(k, IndexVar)]
         return [self.expressions.lower(c, scope) for e in found if e != TRUE for c in conjuncts(e)]
 
-    def _lanes(self, part: Einsum, scope: Scope) -> list[Node]:
-        """Which lanes of the tile exist."""
-        whole = [d for d in part.dims if d in self.context.tiles.whole]
-        indices = (*self.context.plan.rows, *scope.stream, *whole)
+    def _lanes(self, varying: Iterable[str], scope: Scope) -> list[Node]:
+        """Which lanes of the tile exist; ``varying``: the indices of an element."""
+        whole = [d for d in varying if d in self.context.tiles.whole]
+        indices = dict.fromkeys((*self.context.plan.rows, *scope.stream, *whole))
         return [bound for index in indices for bound in self.expressions.lane_bounds(index, scope)]

@@ -57,7 +57,10 @@ def _adds(body: KernelBody) -> bool:
 
 
 def _row_tiles(kernel: KernelText) -> str:
-    """How many tiles of rows there are, as text."""
+    """How many programs in succession may meet at a place, as text: the tiles of the rows, where all else has places of
+    its own."""
+    if not kernel.rows:
+        return "programs"
     places = [a.source for a in kernel.arguments]
     return " * ".join(
         f"((words[{places.index(Extent(index))}] + {tile - 1}) / {tile})" for index, tile in kernel.rows

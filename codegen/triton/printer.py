@@ -191,6 +191,8 @@ class KernelPrinter:
         axes = self._joint(store.offset, store.value, *(() if store.mask is None else (store.mask,)))
         offset, value = self._expanded(store.offset, axes), self._expanded(store.value, axes)
         mask = "" if store.mask is None else f", mask={self._expanded(store.mask, axes)}"
+        if store.adds and store.offset.axes != axes:  # many lanes for one place
+            offset = f"{offset} + tl.zeros({self._shape(axes)}, tl.int64)"
         if store.adds and is_float(store.value.dtype):
             self.used.add("_add_exactly")
             value = self._bracketed(store.value) if store.value.operation == "const" else value
