@@ -565,7 +565,7 @@ class StreamKernel:
                 some = (
                     self.builder.const(True) if guard == TRUE else self.expressions.lower(guard, self.scope)
                 )
-                self._join_presence(part.target, some)
+                self._join_presence(part.target, self._any_of_reduced(some, part, self.scope))
 
     def _join_presence(self, target: str, some: Node) -> None:
         before = self.known_presence.get(target)
