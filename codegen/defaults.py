@@ -80,11 +80,12 @@ def _stream_lanes(
 def make_tiles(
     rows: tuple[str, ...], streams: tuple[tuple[str, ...], ...], whole: Mapping[str, int],
     inner: frozenset[str], positional: frozenset[str], schedule: Schedule, machine: Machine, least: int = 16,
+    least_beside: int = 1,
 ) -> Tiles:  # fmt: skip
     """Lanes for every index. ``inner``: whole indices that stand beside a stream in one operand's rows (the
     tokens of a block): they share the stream's lanes. ``positional``: indices whose value matters, as that of a
     position does and that of a head does not: of a stream of several indices they have the lanes. ``least``: of a
-    stream; a matrix product takes 16."""
+    stream; a matrix product takes 16; ``least_beside``: of one that shares its lanes."""
     beside = 1
     for index in inner:
         beside *= next_power_of_two(whole[index])
@@ -92,7 +93,7 @@ def make_tiles(
     tiles = {
         i: n
         for group in streams
-        for i, n in _stream_lanes(group, positional, max(lanes, 1 if inner else least))
+        for i, n in _stream_lanes(group, positional, max(lanes, least_beside if inner else least))
     }
     extents = {i: padded_extent(n, i not in inner, machine) for i, n in whole.items()}
     return Tiles(share_lanes(rows, schedule.row_tile or 16), tiles, extents)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -31,6 +31,7 @@ from attn_dsl.ir.cascade import Cascade, Einsum
 from attn_dsl.ir.expr import IndexVar
 
 MAX_WHOLE_LANES = 4096
+LEAST_LANES = 16  # of each side of a matrix product
 STACK_BYTES = 1 << 20  # of the order of a second-level cache
 MAX_STACK_BYTES = 4 << 20  # half of what a thread has
 _KIND_DTYPES = {"integer": "i32", "boolean": "bool"}
@@ -206,16 +207,19 @@ class _Generation:
             )  # fmt: skip
             context = KernelContext(
                 self.cascade, self.flow, self.roles, plan,
-                make_tiles(plan.rows, groups, whole, inner, self.flow.positional, schedule, machine, 1 if attempt > 1 else 16), storage, self.params, self.sizes,
+                make_tiles(plan.rows, groups, whole, inner, self.flow.positional, schedule, machine, 1 if attempt > 1 else LEAST_LANES, LEAST_LANES if attempt == 1 and thin else 1), storage, self.params, self.sizes,
                 self.real, self.result if is_float(self.result) else "f32", TileBuilder(order),
                 {t: _KIND_DTYPES.get(k, self.real) for t, k in self.kinds.items()}, machine,
             )  # fmt: skip
             return schedule, context, StreamKernel(context).build()
 
+        thin = False
         schedule, context, body = lowered(0)
         for attempt in range(1, attempts(self.spec.architecture)):
             if self._fits(body, context.tiles, plan, groups, order, machine, STACK_BYTES, attempt - 1):
                 break
+            # A stream that shares its lanes with features may have too few left for a product over it alone.
+            thin = thin or _is_thin(body, _lanes(context.tiles, plan, groups, order))
             schedule, context, body = lowered(attempt)
         if not machine.holds_tiles and not self._fits(
             body, context.tiles, plan, groups, order, machine, MAX_STACK_BYTES
@@ -258,12 +262,10 @@ class _Generation:
         order: tuple[str, ...], machine: Machine, most: int, attempt: int = 0,
     ) -> bool:  # fmt: skip
         """Whether the tiles are small enough for the machine, as far as that shows before they are compiled."""
+        lanes = _lanes(tiles, plan, groups, order)
         if machine.holds_tiles:
             wide = _widest(body) > 2
-            return not wide or (attempt > 0 and _has_products(body))
-        blocks = {**dict(tiles.rows), **tiles.streams, **tiles.whole}
-        members = {"_".join(g): g for g in (plan.rows, *groups)}
-        lanes = {axis: prod(blocks[i] for i in members.get(axis, (axis,))) for axis in order}
+            return not _is_thin(body, lanes) and (not wide or (attempt > 0 and _has_products(body)))
         return stack_bytes(body, lanes) <= most
 
     def _too_large(self, plan: KernelPlan, whole: dict[str, int]) -> NotLoweredError:
@@ -316,6 +318,24 @@ def _nodes(body: KernelBody) -> Iterator[Node]:
 def _has_products(body: KernelBody) -> bool:
     """Whether any value is a matrix product."""
     return any(node.operation == "dot" for node in _nodes(body))
+
+
+def _lanes(
+    tiles: Tiles, plan: KernelPlan, groups: tuple[tuple[str, ...], ...], order: tuple[str, ...]
+) -> dict[str, int]:
+    """The lanes of every axis of a kernel's tiles."""
+    blocks = {**dict(tiles.rows), **tiles.streams, **tiles.whole}
+    members = {"_".join(g): g for g in (plan.rows, *groups)}
+    return {axis: prod(blocks[i] for i in members.get(axis, (axis,))) for axis in order}
+
+
+def _is_thin(body: KernelBody, lanes: Mapping[str, int]) -> bool:
+    """Whether a matrix product sums over fewer lanes than there are in a matrix instruction."""
+    return any(
+        prod(lanes[axis] for axis in node.attributes[0]) < LEAST_LANES
+        for node in _nodes(body)
+        if node.operation == "dot"
+    )
 
 
 def _widest(body: KernelBody) -> int:
