@@ -1,0 +1,102 @@
+"""The coordinates of rows, programs and streams: which elements a tile holds."""
+
+from __future__ import annotations
+
+from attn_dsl.codegen.context import Scope
+from attn_dsl.codegen.program import PARTS
+from attn_dsl.codegen.stream.assembly import Builder
+from attn_dsl.codegen.tiles import Node
+
+
+class Coordinates(Builder):
+    """Gives indices their values."""
+
+    def rows(self) -> None:
+        """Rows and programs from the program's number; whole indices have all their lanes."""
+        plan, tiles = self.context.plan, self.context.tiles
+        rest = self.builder.node("program", dtype="i32")
+        lanes = self.builder.node(
+            "arange", dtype="i32", axes=(self.context.row_axis,), attributes=tuple(n for n, _ in tiles.rows)
+        )
+        below = 1
+        for position, (index, tile) in enumerate(reversed(tiles.rows)):
+            count = self._tiles_of(index, tile)
+            outermost = position == len(tiles.rows) - 1 and not plan.programs
+            at = rest if outermost else self.expressions.divide("mod", rest, count)
+            rest = rest if outermost else self.expressions.divide("floordiv", rest, count)
+            lane = (
+                lanes if below == 1 else self.expressions.divide("floordiv", lanes, self.builder.const(below))
+            )
+            if position < len(tiles.rows) - 1:
+                lane = self.expressions.divide("mod", lane, self.builder.const(tile))
+            start = self.expressions.operate(
+                "mul", at, self.builder.node("block", dtype="i32", attributes=(index,))
+            )
+            start.name = start.name or f"start_{index}"
+            self._endpoints(self.kernel.scope, index, start, tile)
+            self._coordinate(index, self.expressions.operate("add", start, lane))
+            below *= tile
+        self.kernel.scope.coordinates[PARTS] = self.builder.node("part", dtype="i32")
+        for position, index in enumerate(reversed(plan.programs)):
+            outermost = position == len(plan.programs) - 1
+            value = rest if outermost else self.expressions.divide("mod", rest, self.expressions.size(index))
+            rest = (
+                rest if outermost else self.expressions.divide("floordiv", rest, self.expressions.size(index))
+            )
+            self._coordinate(index, value)
+            self.kernel.scope.endpoints |= {f"lo:{index}": value, f"hi:{index}": value}
+        for index in tiles.whole:
+            lane = self.builder.node("arange", dtype="i32", axes=(index,), attributes=(index,))
+            self._coordinate(index, lane)
+            last = self.expressions.operate("sub", self.expressions.size(index), self.builder.const(1))
+            self.kernel.scope.endpoints |= {f"lo:{index}": self.builder.const(0), f"hi:{index}": last}
+
+    def stream(self, scope: Scope, starts: list[Node]) -> None:
+        """The lanes of a tile of each stream index, from the tile's number."""
+        tiles = self.context.tiles.streams
+        axis = "_".join(scope.stream)
+        lanes = self.builder.node("arange", dtype="i32", axes=(axis,), attributes=scope.stream)
+        below = 1
+        for index, at in reversed(list(zip(scope.stream, starts, strict=True))):
+            lane = (
+                lanes if below == 1 else self.expressions.divide("floordiv", lanes, self.builder.const(below))
+            )
+            if index != scope.stream[0]:
+                lane = self.expressions.divide("mod", lane, self.builder.const(tiles[index]))
+            start = self.expressions.operate(
+                "mul", at, self.builder.node("block", dtype="i32", attributes=(index,))
+            )
+            start.name = start.name or f"start_{index}"
+            coordinate = self.expressions.operate("add", start, lane)
+            coordinate.name = index
+            scope.coordinates[index] = coordinate
+            self._endpoints(scope, index, start, tiles[index])
+            below *= tiles[index]
+
+    def _coordinate(self, index: str, node: Node) -> None:
+        node.name = index
+        self.kernel.scope.coordinates[index] = node
+
+    def _tiles_of(self, index: str, tile: int) -> Node:
+        padded = self.expressions.operate("add", self.expressions.size(index), self.builder.const(tile - 1))
+        return self.expressions.divide("floordiv", padded, self.builder.const(tile))
+
+    def _endpoints(self, scope: Scope, index: str, start: Node, tile: int) -> None:
+        last = self.expressions.operate("sub", self.expressions.size(index), self.builder.const(1))
+        end = self.expressions.operate("add", start, self.builder.const(tile - 1))
+        scope.endpoints |= {f"lo:{index}": start, f"hi:{index}": self.expressions.operate("min", end, last)}
+
+    def unravelled(self, counter: Node, counts: list[Node]) -> list[Node]:
+        """The position along each of several lengths of one counter over all of them, the last fastest."""
+        rest, at = counter, list[Node]()
+        for count in reversed(counts):
+            at.insert(0, self.expressions.divide("mod", rest, count))
+            rest = self.expressions.divide("floordiv", rest, count)
+        return at
+
+    def product(self, counts: list[Node]) -> Node:
+        """How many tiles several lengths make."""
+        total = counts[0]
+        for count in counts[1:]:
+            total = self.expressions.operate("mul", total, count)
+        return total

@@ -1,0 +1,93 @@
+"""Results written to memory, and where they exist."""
+
+from __future__ import annotations
+
+from attn_dsl.analysis.presence import PRESENT
+from attn_dsl.codegen.context import TRUE, Scope
+from attn_dsl.codegen.partition import contribution_streams
+from attn_dsl.codegen.program import Pointer
+from attn_dsl.codegen.ranges import TileRange
+from attn_dsl.codegen.stream.assembly import Assembly, Builder
+from attn_dsl.codegen.stream.coordinates import Coordinates
+from attn_dsl.codegen.tiles import Block, Loop, Node, Store, Visits
+from attn_dsl.ir.expr import IndexVar, Read
+
+
+class Stores(Builder):
+    """Stores what a kernel is for."""
+
+    def __init__(self, kernel: Assembly, coordinates: Coordinates) -> None:
+        super().__init__(kernel)
+        self.coordinates = coordinates
+
+    def pairs(self) -> None:
+        """Tensors over a stream: a loop each."""
+        for name in self.context.plan.pair_stores:
+            stream = next(
+                tuple(sorted(s, key=self.kernel.stream_order))
+                for t in self.context.plan.targets
+                for s in contribution_streams(self.context.flow, self.context.roles, t)
+                if s <= set(self.context.flow.dims(name))
+            )
+            self.kernel.segment()
+            plan = self.kernel.iteration(TRUE, stream)
+            boxes = [
+                self.kernel.ranges.tile_range(
+                    plan.terms[0], s, self.context.tiles.streams[s], self.kernel.scope, full=False
+                )
+                for s in stream
+            ]
+            self._pair_store(name, Visits(stream, plan, TRUE, None, "all"), boxes)
+
+    def store(self, name: str, scope: Scope) -> None:
+        """One tensor; 0 where it does not exist."""
+        context = self.context
+        if self.kernel.is_sent(name):
+            for part in context.definition(name):
+                conditions = self.kernel.conditions(part, scope)
+                scope.block.items.append(self.kernel.sender.store(part, conditions, scope))
+            return
+        read = Read(name, tuple(IndexVar(d) for d in context.flow.dims(name)))
+        value = self.expressions.lower(read, scope)
+        exists = context.flow.guards.presence(read)
+        if exists != TRUE:
+            condition = self.expressions.lower(exists, scope)
+            zero = self.builder.const(False) if value.dtype == "bool" else self.builder.const(0, value.dtype)
+            stored = self.expressions.where(condition, value, zero)
+        else:
+            stored = value
+        self._write(name, read, stored, scope)
+
+    def presence(self, name: str, scope: Scope) -> None:
+        """Where one exists."""
+        read = Read(name, tuple(IndexVar(d) for d in self.context.flow.dims(name)))
+        exists = self.context.flow.guards.presence(read)
+        node = self.builder.const(True) if exists == TRUE else self.expressions.lower(exists, scope)
+        flag = Read(PRESENT + name, read.indices)
+        along = {d for axis in self.context.storage[flag.tensor].axes for d in axis}
+        rows = self.context.row_axis if along & {*self.context.plan.rows} else None
+        node = self.contraction.reduce_tile(
+            "or", node, tuple(a for a in node.axes if a not in {*along, rows})
+        )
+        self._write(flag.tensor, flag, self.expressions.cast(node, "i8"), scope)
+
+    def _pair_store(self, name: str, visits: Visits, boxes: list[TileRange]) -> None:
+        counts = [self.expressions.operate("sub", b.end, b.first) for b in boxes]
+        order = self.kernel.next_order()
+        prepare, body = Block(order), Block(order + 1)
+        counter = self.builder.node("counter", dtype="i32", block=prepare, attributes=(order,))
+        steps = self.coordinates.unravelled(counter, counts)
+        at = [self.expressions.operate("add", b.first, s) for b, s in zip(boxes, steps, strict=True)]
+        scope = self.kernel.scope.inner(prepare, {}, visits.stream)
+        self.coordinates.stream(scope, at)
+        scope.block = body
+        self.kernel.body.items.append(
+            Loop(counter, self.coordinates.product(counts), prepare, None, body, f"store {name}", visits)
+        )
+        self.store(name, scope)
+
+    def _write(self, name: str, read: Read, value: Node, scope: Scope) -> None:
+        storage = self.context.storage[name]
+        offset, mask = self.expressions.address(read, scope)
+        pointer = self.context.argument(f"{name.replace(':', '_')}_ptr", Pointer(name), storage.dtype)
+        scope.block.items.append(Store(pointer, offset, self.expressions.cast(value, storage.dtype), mask))

@@ -1,0 +1,138 @@
+"""States updated by the elements of a tile: each streamed reduction gets the tile's share, and where it folds on another of
+the same pass, it is corrected by the ratio (or difference) that the pass analysis derived."""
+
+from __future__ import annotations
+
+from attn_dsl.analysis.folding import NEW, OLD
+from attn_dsl.analysis.passes import Fold, PassAnalysis
+from attn_dsl.codegen.context import Scope
+from attn_dsl.codegen.stream.assembly import Assembly, Builder, Work
+from attn_dsl.codegen.stream.presence import Presence
+from attn_dsl.codegen.tiles import Assign, Block, Node, Store, named
+from attn_dsl.ir.cascade import Einsum, Reduction
+
+
+class Updates(Builder):
+    """Adds contributions to states."""
+
+    def __init__(self, kernel: Assembly, presence: Presence) -> None:
+        super().__init__(kernel)
+        self.presence = presence
+
+    def update(self, work: Work, scope: Scope, body: Block) -> None:
+        """The share of a tile, or of a contribution that has no stream; ``body``: where states get their next values."""
+        old = dict(scope.running)
+        changed: dict[str, Node] = {}
+        sent: list[Store] = []
+        in_loop = work if work.phase.stream else None
+        for target in work.targets:
+            parts = [p for p in work.phase.parts if p.target == target]
+            if self.kernel.is_sent(target):
+                sent += [
+                    self.kernel.sender.store(p, self.kernel.conditions(p, scope, in_loop), scope)
+                    for p in parts
+                ]
+                continue
+            fold = work.passes.folds.get(target)
+            base = old[target]
+            if fold is not None and any(on in changed for on in fold.on):
+                base = self._corrected(base, fold, old, scope)
+            for part in parts:
+                base = self._contribute(part, base, scope, work)
+            if base is old[target]:
+                continue
+            changed[target] = base
+            scope.running[target] = self._usable(base, target)
+        flags = self.presence.updates(work, scope)
+        # Later results read the old value of earlier ones, so those are assigned last.
+        for target, node in reversed(changed.items()):
+            if node.operation not in ("const", "argument", "load", "coordinate") and node.name is None:
+                node.name = f"{target}_next"
+            body.items.append(Assign(self.kernel.states[target], node))
+        body.items += [*flags, *sent]
+
+    def _contribute(self, part: Einsum, base: Node, scope: Scope, work: Work) -> Node:
+        assert part.reduce is not None
+        conditions = self.kernel.conditions(part, scope, work if work.phase.stream else None)
+        inner = tuple(i for i in part.over if i in self.context.tiles.whole)
+        axes = self.builder.ordered((*work.phase.axes, *inner))
+        lanes = 1
+        for index in work.phase.stream:
+            lanes *= self.context.tiles.streams[index]
+        accumulator = base if part.reduce is Reduction.SUM else None
+        value = self.contraction.reduce(part.reduce, part.body, conditions, axes, scope, accumulator, lanes)
+        return (
+            value
+            if self._accumulated(value, base, part)
+            else self.contraction.combine(part.reduce, base, value)
+        )
+
+    def _accumulated(self, value: Node, base: Node, part: Einsum) -> bool:
+        """Whether the sum has already been added to its accumulator."""
+        return part.reduce is Reduction.SUM and any(base is n for n in _operands(value))
+
+    def _usable(self, node: Node, target: str) -> Node:
+        """A running maximum of nothing but -inf is replaced by 0 where other results use it: exp(-inf - -inf)
+        would be nan, and the row may yet meet a finite element."""
+        if self.kernel.reduces[target] not in (Reduction.MAX, Reduction.MIN) or node.dtype not in (
+            "f32",
+            "f64",
+        ):
+            return node
+        nothing = self.contraction.identity(self.kernel.reduces[target], node.dtype)
+        empty = self.expressions.operate("eq", node, nothing)
+        usable = self.expressions.where(empty, self.builder.const(0.0, node.dtype), node)
+        return named(usable, f"{target}_or_0")
+
+    def _corrected(self, base: Node, fold: Fold, old: dict[str, Node], scope: Scope) -> Node:
+        correction = self._correction(fold, old, {t: scope.running[t] for t in fold.on}, scope)
+        operator = "mul" if fold.kind == "ratio" else "add"
+        return self.expressions.operate(operator, base, correction)
+
+    def _correction(self, fold: Fold, old: dict[str, Node], new: dict[str, Node], scope: Scope) -> Node:
+        inner = Scope(
+            scope.block,
+            scope.coordinates,
+            dict(scope.running),
+            scope.present,
+            scope.endpoints,
+            scope.masked,
+            scope.stream,
+        )
+        inner.running |= {OLD + t: old[t] for t in fold.on} | {NEW + t: new[t] for t in fold.on}
+        node = self.expressions.lower(fold.correction, inner)
+        named(node, f"scale_{'_'.join(fold.on)}")
+        # Nothing met so far: nothing to correct, and exp(0 * (-inf - m)) would be nan. So would exp(inf - inf) be,
+        # once a maximum is infinite: what does not change corrects nothing.
+        neutral = self.builder.const(1.0 if fold.kind == "ratio" else 0.0, self.context.real)
+        for on in fold.on:
+            identity = self.contraction.identity(self.kernel.reduces[on], old[on].dtype)
+            none = self.expressions.operate("eq", old[on], identity)
+            same = self.expressions.operate("eq", old[on], new[on])
+            still = none if len(fold.on) > 1 else self.expressions.operate("or", none, same)
+            node = self.expressions.where(still, neutral, node)
+        return node
+
+    def settle(self, targets: tuple[str, ...], passes: PassAnalysis) -> None:
+        """After a pass: a maximum that really is -inf makes what was scaled by it nan, as IEEE says."""
+        self.kernel.segment()
+        scope = self.kernel.scope
+        for target in targets:
+            fold = passes.folds.get(target)
+            if fold is None or fold.kind != "ratio":
+                continue
+            extremes = [t for t in fold.on if self.kernel.reduces[t] in (Reduction.MAX, Reduction.MIN)]
+            node = scope.running[target]
+            for on in extremes:
+                nothing = self.contraction.identity(self.kernel.reduces[on], self.kernel.states[on].dtype)
+                empty = self.expressions.operate("eq", scope.running[on], nothing)
+                nan = self.builder.const(float("nan"), node.dtype)
+                node = self.expressions.where(empty, nan, node)
+            if extremes:
+                scope.block.items.append(Assign(self.kernel.states[target], node))
+        self.kernel.segment()
+
+
+def _operands(node: Node) -> tuple[Node, ...]:
+    """What a sum was added to: the direct operands of an addition or of a dot."""
+    return node.operands if node.operation in ("add", "dot") else ()
