@@ -265,14 +265,22 @@ class ContractionLowering:
             assert inside is not None
             zero = self.builder.const(0.0, b.dtype if is_float(b.dtype) else self.context.real)
             b = self.expressions.where(inside, b, zero)
+        skips = False
         if guard is not None:
-            a = self.expressions.where(
-                guard, self.expressions.real(a), self.builder.const(0.0, self.context.real)
-            )
-            if any(axis in scope.stream or axis == "_".join(scope.stream) for axis in axes):
+            streamed = any(axis in scope.stream or axis == "_".join(scope.stream) for axis in axes)
+            skips = streamed and self.context.machine.skips
+            a = self._counted(guard, self.expressions.real(a), skips=skips)
+            if streamed and not skips:
                 b = self._finite_where_used(guard, b, axes, scope)
         a, b = (self._inside(operand, axes, Reduction.SUM, scope) for operand in (a, b))
-        return self._dot(a, b, axes, dtype, outer, accumulator)
+        return self._dot(a, b, axes, dtype, outer, accumulator, skips=skips)
+
+    def _counted(self, guard: Node, value: Node, *, skips: bool) -> Node:
+        """0 in lanes that do not count; -0 there and nowhere else, where the product is to tell them apart."""
+        if not skips:
+            return self.expressions.where(guard, value, self.builder.const(0.0, value.dtype))
+        axes = self.builder.ordered((*guard.axes, *(a for a in value.axes if a not in guard.axes)))
+        return self.builder.node("counted", guard, value, axes=axes, dtype=value.dtype)
 
     def _has_products(self, dtype: str) -> bool:
         return dtype != "f64" or self.context.machine.double_products
@@ -321,7 +329,7 @@ class ContractionLowering:
 
     def _dot(
         self, a: Node, b: Node, axes: tuple[str, ...], dtype: str, outer: list[tuple[Factor, Node]],
-        accumulator: Node | None,
+        accumulator: Node | None, *, skips: bool,
     ) -> Node:  # fmt: skip
         held = self.context.real if self.context.machine.widens else dtype
         a, b = self.expressions.cast(a, held), self.expressions.cast(b, held)
@@ -329,7 +337,7 @@ class ContractionLowering:
         fused = accumulator is not None and not outer and set(accumulator.axes) == set(kept)
         operands = (a, b, accumulator) if fused and accumulator is not None else (a, b)
         node = self.builder.node(
-            "dot", *operands, axes=kept, dtype=self.context.real, attributes=(axes, dtype)
+            "dot", *operands, axes=kept, dtype=self.context.real, attributes=(axes, dtype, skips)
         )
         if outer:
             node = self._product([(Factor(Const(1.0)), node), *outer])

@@ -104,7 +104,7 @@ class Counter:
     def _node(self, work: Work, node: Node, lanes: Mapping[str, int]) -> None:
         match node.operation:
             case "dot":
-                reduced, dtype = node.attributes
+                reduced, dtype, _ = node.attributes
                 points = prod(lanes[a] for a in {*node.axes, *reduced})
                 _count(work.products, dtype, 2 * points)
             case "load":

@@ -128,10 +128,9 @@ def _reals(shape: Sequence[int], values: Values, dtype: torch.dtype, generator: 
     x = torch.randn(tuple(shape), generator=generator, dtype=torch.float32) * _SCALE.get(values, 1.0)
     if values is Values.CONSTANT:
         x = torch.full_like(x, 0.5)
-    if values is Values.SPECIAL:
-        dice = torch.rand(tuple(shape), generator=generator)
-        for place, special in enumerate((torch.nan, torch.inf, -torch.inf)):
-            x = torch.where((dice * 100).long() == place, torch.tensor(special), x)
+    if values is Values.SPECIAL and x.numel() > 0:  # few, so that most rows meet none
+        for special in (torch.nan, torch.inf, -torch.inf):
+            x.view(-1)[int(torch.randint(x.numel(), (), generator=generator))] = special
     return x.to(dtype)
 
 

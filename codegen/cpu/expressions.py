@@ -120,6 +120,9 @@ def operation(node: Node, parts: list[str]) -> str:
             return f"(!{parts[0]})"
         case "where":
             return f"({parts[0]} ? {parts[1]} : {parts[2]})"
+        case "counted":
+            zero = literal("0", node.dtype)
+            return f"({parts[0]} ? {parts[1]} + {zero} : -{zero})"
         case "cast":
             return cast(parts[0], node.operands[0].dtype, node.dtype)
         case "min" | "max":

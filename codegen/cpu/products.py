@@ -41,7 +41,7 @@ def product_call(node: Node, names: Names, arrangement: Arrangement, lanes: Lane
     """The lines that add a product to its array, or set the array to it."""
     a, b = (_array(o, names, arrangement, lanes) for o in node.operands[:2])
     out = _array(node, names, arrangement, lanes)
-    reduced, operand = node.attributes
+    reduced, operand, skips = node.attributes
     row = next(iter(lanes.text))
     contracted = max((x for x in b.axes if x in reduced), key=lanes.count.__getitem__)
     kept = [x for x in b.axes if x not in reduced]
@@ -53,14 +53,19 @@ def product_call(node: Node, names: Names, arrangement: Arrangement, lanes: Lane
     columns = 1 if column is None else lanes.count[column]
     shape = f"{lanes.count[row]}, {columns}, {adds}"
     of_bf16 = operand == "bf16" and node.dtype == "f32"
-    function = f"multiply_bf16<{shape}>" if of_bf16 else f"multiply<{shape}, {VALUES[node.dtype]}>"
-    call = (
-        f"attn::{function}("
-        f"{a.start(looped)}, {a.stride(contracted)}, {b.start(looped)}, {b.stride(column)}, "
-        f"{b.stride(contracted)}, {lanes.count[contracted]}, {out.start(looped)}, {out.stride(column)});"
+    whole = f"multiply_bf16<{shape}>" if of_bf16 else f"multiply<{shape}, {VALUES[node.dtype]}>"
+    right = f"{b.start(looped)}, {b.stride(column)}, {b.stride(contracted)}"
+    given = (
+        f"{a.start(looped)}, {a.stride(contracted)}, {right}, {lanes.count[contracted]}, "
+        f"{out.start(looped)}, {out.stride(column)}"
     )
+    calls = [f"attn::{whole}({given});"]
+    if skips:
+        finite = f"attn::is_finite<{columns}>({right}, {lanes.count[contracted]})"
+        counted = f"attn::multiply_counted<{shape}, {VALUES[node.dtype]}>({given});"
+        calls = [f"if ({finite})", f"    {calls[0]}", "else", f"    {counted}"]
     lines = [f"for (int32_t lane_{x} = 0; lane_{x} < {lanes.text[x]}; ++lane_{x})" for x in looped]
-    return [*lines, f"    {call}" if lines else call]
+    return [*lines, *(f"    {call}" if lines else call for call in calls)]
 
 
 def _array(node: Node, names: Names, arrangement: Arrangement, lanes: Lanes) -> _Array:

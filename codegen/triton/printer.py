@@ -340,7 +340,7 @@ class KernelPrinter:
 
     def _dot(self, node: Node) -> str:
         a, b, *accumulator = node.operands
-        reduced, _ = node.attributes
+        reduced = node.attributes[0]
         left_kept = tuple(x for x in a.axes if x not in reduced)
         right_kept = tuple(x for x in b.axes if x not in reduced)
         left = self._matrix(a, left_kept, reduced)

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #include "functions.h"
 
@@ -123,6 +124,38 @@ static inline void multiply(
         if constexpr (N % COLUMNS != 0)
             register_block<R, N % COLUMNS, ADD>(a + i, a_k, b + n * b_n, b_n, b_k, K, out + n * out_n + i, out_n);
     }
+}
+
+// Whether no value of an operand is infinite or NaN.
+template <int N, typename T>
+ATTN_LANE bool is_finite(const T* b, int64_t b_n, int64_t b_k, int64_t K) {
+    using Bits = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
+    constexpr Bits exponent = sizeof(T) == 4 ? Bits(0x7f800000) : Bits(0x7ff0000000000000);
+    const bool along_k = b_k == 1;
+    const int64_t outer = along_k ? N : K, inner = along_k ? K : N;
+    const int64_t step = along_k ? b_n : b_k, lane = along_k ? b_k : b_n;
+    Bits largest = 0;
+    for (int64_t m = 0; m < outer; ++m)
+        for (int64_t l = 0; l < inner; ++l) {
+            const Bits size = __builtin_bit_cast(Bits, b[m * step + l * lane]) & exponent;
+            largest = size > largest ? size : largest;
+        }
+    return largest != exponent;
+}
+
+// As multiply, without the products of lanes of a that do not count, which hold -0 (others never do): 0 * NaN is NaN.
+template <int I, int N, bool ADD, typename T>
+static inline void multiply_counted(
+    const T* a, int64_t a_k, const T* b, int64_t b_n, int64_t b_k, int64_t K, T* out, int64_t out_n) {
+    ATTN_COUNTED(int64_t(I) * N * K);
+    for (int n = 0; n < N; ++n)
+        for (int64_t k = 0; k < K; ++k) {
+            const T y = b[n * b_n + k * b_k];
+            for (int i = 0; i < I; ++i) {
+                const T x = a[k * a_k + i], sum = ADD || k > 0 ? out[n * out_n + i] : T(0);
+                out[n * out_n + i] = x == T(0) && std::signbit(x) ? sum : sum + x * y;
+            }
+        }
 }
 
 }  // namespace attn

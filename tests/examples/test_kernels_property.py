@@ -18,6 +18,11 @@ LIMITS = {"cpu": Limits(), "interpreter": Limits(work=1 << 17)}
 LOWERED = [name for name in example_names() if not name.startswith("coming/")]
 # Read through computed places, their contractions are not matrix products yet, and the interpreter takes minutes.
 COSTLY = {"basic/convolved_keys", "cache/page_table", "cache/token_gather", "cache/two_bit"}
+# Masks of every plan, so that tiles are partial in all ways; one of two streams, one by computed weights.
+SPARSE = [
+    "heads/grouped_query", "masks/sliding_window", "masks/documents", "masks/head_strides",
+    "multidim/neighbourhood_2d", "positions/alibi", "normalisers/sink_logits", "linear/retention",
+]  # fmt: skip
 
 
 def compiled(name: str, target: str) -> attn_dsl.Attention:
@@ -40,6 +45,12 @@ def test_native_kernels_agree_with_the_reference(name: str) -> None:
 )
 def test_triton_kernels_agree_with_the_reference(name: str) -> None:
     agrees(name, "interpreter")
+
+
+@pytest.mark.parametrize("name", SPARSE)
+def test_what_a_row_does_not_see_does_not_reach_it(name: str) -> None:
+    """NaN and infinities in a key of a tile that only some of its rows see: 0 * NaN is NaN."""
+    check(compiled(name, "cpu"), 4, seed=seed(name), widest=CASES[name].widest, specials=True)
 
 
 def agrees(name: str, target: str) -> None:
