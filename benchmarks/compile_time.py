@@ -2,13 +2,12 @@
 
 For every example: text to generated source, in milliseconds (the best of several runs in one process, after one
 that fills caches). Beside it, of fresh processes: ``import torch``, ``import attn_dsl`` and ``attn check``. Writes
-``benchmarks/results/compile_time.json``.
+``benchmarks/results/cpu/compile_time.json``.
 """
 
 from __future__ import annotations
 
 import json
-import platform
 import statistics
 import subprocess
 import sys
@@ -16,15 +15,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
 import triton
 
 from attn_dsl.cli.lowering import example_program
 from attn_dsl.errors import NotLoweredError
 from attn_dsl.language.load import load_file
+from benchmarks.__main__ import machine
 
 ROOT = Path(__file__).parents[1]
-RESULT = ROOT / "benchmarks" / "results" / "compile_time.json"
+RESULT = ROOT / "benchmarks" / "results" / "cpu" / "compile_time.json"
 RUNS = 3
 
 
@@ -36,15 +35,13 @@ def main() -> None:
         "import torch, attn_dsl": _process("-c", "import torch, attn_dsl"),
         "attn check dense.attn": _process("-m", "attn_dsl.cli.main", "check", "examples/basic/dense.attn"),
     }
-    machine = {
-        "processor": platform.machine(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "triton": triton.__version__,
-    }
     _print(examples, processes)
     RESULT.parent.mkdir(exist_ok=True)
-    data = {"machine": machine, "processes_s": processes, "text_to_source_ms": examples}
+    data = {
+        "machine": {**machine("cpu"), "triton": triton.__version__},
+        "processes_s": processes,
+        "text_to_source_ms": examples,
+    }
     RESULT.write_text(json.dumps(data, indent=1) + "\n")
 
 
