@@ -267,10 +267,9 @@ class ContractionLowering:
             b = self.expressions.where(inside, b, zero)
         skips = False
         if guard is not None:
-            streamed = any(axis in scope.stream or axis == "_".join(scope.stream) for axis in axes)
-            skips = streamed and self.context.machine.skips
+            skips = self.context.machine.skips
             a = self._counted(guard, self.expressions.real(a), skips=skips)
-            if streamed and not skips:
+            if not skips:
                 b = self._finite_where_used(guard, b, axes, scope)
         a, b = (self._inside(operand, axes, Reduction.SUM, scope) for operand in (a, b))
         return self._dot(a, b, axes, dtype, outer, accumulator, skips=skips)

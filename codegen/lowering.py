@@ -292,9 +292,11 @@ class ExpressionLowering:
         return [self.operate("ge", coordinate, self.builder.const(0)), upper]
 
     def lane_bounds(self, index: str, scope: Scope) -> list[Node]:
-        """Which lanes of an index exist: none to test for a program index, a full tile, an unpadded extent."""
+        """Which lanes of an index exist: none to test for a program index, a tile that is full or of one lane, an
+        unpadded extent."""
         plan, tiles = self.context.plan, self.context.tiles
         tiled = index in plan.rows or (index in scope.stream and scope.masked)
+        tiled = tiled and {**dict(tiles.rows), **tiles.streams}[index] > 1
         padded = index in tiles.whole and tiles.whole[index] != self.context.sizes[index]
         if not (tiled or padded):
             return []

@@ -10,8 +10,9 @@ from attn_dsl.rewrites.distribute import distribute
 from attn_dsl.rewrites.hoist import hoist
 from attn_dsl.rewrites.hoist_extremum import hoist_extremum
 from attn_dsl.rewrites.simplify import simplify
+from attn_dsl.rewrites.sum_first import sum_first
 
-_REARRANGE = (simplify, dead_statements, common_subexpressions, distribute, hoist, hoist_extremum)
+_REARRANGE = (simplify, dead_statements, common_subexpressions, distribute, hoist, sum_first, hoist_extremum)
 _ROUNDS = 32
 
 

@@ -29,6 +29,8 @@ LADDER = (
     Schedule(row_tile=64, stream_tile=64, num_warps=8, num_stages=2),
     Schedule(row_tile=64, stream_tile=32, num_warps=8, num_stages=2),
     Schedule(row_tile=32, stream_tile=32, num_warps=8, num_stages=1),
+    Schedule(row_tile=16, stream_tile=32, num_warps=8, num_stages=1),
+    Schedule(row_tile=16, stream_tile=16, num_warps=8, num_stages=1),
     Schedule(row_tile=16, stream_tile=16, num_warps=16, num_stages=1),
 )  # fmt: skip
 

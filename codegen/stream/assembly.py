@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 from attn_dsl.analysis.iteration import IterationPlan, plan_iteration
 from attn_dsl.analysis.passes import PassAnalysis
@@ -23,11 +24,6 @@ class Phase:
 
     stream: tuple[str, ...]
     parts: tuple[Einsum, ...]
-
-    @property
-    def axes(self) -> tuple[str, ...]:
-        """The axis of the loop's lanes, if it is a loop."""
-        return ("_".join(self.stream),) if self.stream else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +89,14 @@ class Assembly:
         return self.builder.node(
             "state", axes=state.axes, dtype=state.dtype, attributes=(state.name,), block=block
         )
+
+    def lanes(self, phase: Phase) -> int:
+        """How many elements of its streams a tile holds; 1 without a stream."""
+        return prod(self.context.tiles.streams[index] for index in phase.stream)
+
+    def axes(self, phase: Phase) -> tuple[str, ...]:
+        """The axis along which a tile holds elements of its streams; none where it holds one."""
+        return ("_".join(phase.stream),) if self.lanes(phase) > 1 else ()
 
     # contributions
 

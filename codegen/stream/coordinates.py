@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from math import prod
+
 from attn_dsl.codegen.context import Scope
 from attn_dsl.codegen.program import PARTS
 from attn_dsl.codegen.stream.assembly import Builder
-from attn_dsl.codegen.tiles import Node
+from attn_dsl.codegen.tiles import Node, named
 
 
 class Coordinates(Builder):
@@ -18,23 +20,14 @@ class Coordinates(Builder):
         lanes = self.builder.node(
             "arange", dtype="i32", axes=(self.context.row_axis,), attributes=tuple(n for n, _ in tiles.rows)
         )
-        below = 1
+        below, lanes_of_all = 1, prod(tile for _, tile in tiles.rows)
         for position, (index, tile) in enumerate(reversed(tiles.rows)):
             count = self._tiles_of(index, tile)
             outermost = position == len(tiles.rows) - 1 and not plan.programs
             at = rest if outermost else self.expressions.divide("mod", rest, count)
             rest = rest if outermost else self.expressions.divide("floordiv", rest, count)
-            lane = (
-                lanes if below == 1 else self.expressions.divide("floordiv", lanes, self.builder.const(below))
-            )
-            if position < len(tiles.rows) - 1:
-                lane = self.expressions.divide("mod", lane, self.builder.const(tile))
-            start = self.expressions.operate(
-                "mul", at, self.builder.node("block", dtype="i32", attributes=(index,))
-            )
-            start.name = start.name or f"start_{index}"
-            self._endpoints(self.kernel.scope, index, start, tile)
-            self._coordinate(index, self.expressions.operate("add", start, lane))
+            outer = below * tile == lanes_of_all
+            self._tiled(self.kernel.scope, index, at, tile, lanes, below, outermost=outer)
             below *= tile
         self.kernel.scope.coordinates[PARTS] = self.builder.node("part", dtype="i32")
         for position, index in enumerate(reversed(plan.programs)):
@@ -43,11 +36,11 @@ class Coordinates(Builder):
             rest = (
                 rest if outermost else self.expressions.divide("floordiv", rest, self.expressions.size(index))
             )
-            self._coordinate(index, value)
+            self._coordinate(self.kernel.scope, index, value)
             self.kernel.scope.endpoints |= {f"lo:{index}": value, f"hi:{index}": value}
         for index in tiles.whole:
             lane = self.builder.node("arange", dtype="i32", axes=(index,), attributes=(index,))
-            self._coordinate(index, lane)
+            self._coordinate(self.kernel.scope, index, lane)
             last = self.expressions.operate("sub", self.expressions.size(index), self.builder.const(1))
             self.kernel.scope.endpoints |= {f"lo:{index}": self.builder.const(0), f"hi:{index}": last}
 
@@ -56,26 +49,34 @@ class Coordinates(Builder):
         tiles = self.context.tiles.streams
         axis = "_".join(scope.stream)
         lanes = self.builder.node("arange", dtype="i32", axes=(axis,), attributes=scope.stream)
-        below = 1
+        below, lanes_of_all = 1, prod(tiles[index] for index in scope.stream)
         for index, at in reversed(list(zip(scope.stream, starts, strict=True))):
-            lane = (
-                lanes if below == 1 else self.expressions.divide("floordiv", lanes, self.builder.const(below))
-            )
-            if index != scope.stream[0]:
-                lane = self.expressions.divide("mod", lane, self.builder.const(tiles[index]))
-            start = self.expressions.operate(
-                "mul", at, self.builder.node("block", dtype="i32", attributes=(index,))
-            )
-            start.name = start.name or f"start_{index}"
-            coordinate = self.expressions.operate("add", start, lane)
-            coordinate.name = index
-            scope.coordinates[index] = coordinate
-            self._endpoints(scope, index, start, tiles[index])
+            outer = below * tiles[index] == lanes_of_all
+            self._tiled(scope, index, at, tiles[index], lanes, below, outermost=outer)
             below *= tiles[index]
 
-    def _coordinate(self, index: str, node: Node) -> None:
-        node.name = index
-        self.kernel.scope.coordinates[index] = node
+    def _tiled(
+        self, scope: Scope, index: str, at: Node, tile: int, lanes: Node, below: int, *, outermost: bool
+    ) -> None:
+        """An index that shares the lanes of a tile: ``below`` lanes to a step of it. One of a single lane is the same for
+        all of them, and what varies with it alone has no axis."""
+        if tile == 1:
+            self._coordinate(scope, index, at)
+            scope.endpoints |= {f"lo:{index}": at, f"hi:{index}": at}
+            return
+        lane = lanes if below == 1 else self.expressions.divide("floordiv", lanes, self.builder.const(below))
+        if not outermost:
+            lane = self.expressions.divide("mod", lane, self.builder.const(tile))
+        start = self.expressions.operate(
+            "mul", at, self.builder.node("block", dtype="i32", attributes=(index,))
+        )
+        start.name = start.name or f"start_{index}"
+        self._endpoints(scope, index, start, tile)
+        self._coordinate(scope, index, self.expressions.operate("add", start, lane))
+
+    def _coordinate(self, scope: Scope, index: str, node: Node) -> None:
+        named(node, index)
+        scope.coordinates[index] = node
 
     def _tiles_of(self, index: str, tile: int) -> Node:
         padded = self.expressions.operate("add", self.expressions.size(index), self.builder.const(tile - 1))

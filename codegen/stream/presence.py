@@ -83,7 +83,7 @@ class Presence(Builder):
             inside = self.expressions.all_of([self.expressions.lower(guard, scope), *bounds])
             assert inside is not None
             some = self.contraction.reduce_tile(
-                "or", inside, tuple(a for a in work.phase.axes if a in inside.axes)
+                "or", inside, tuple(a for a in self.kernel.axes(work.phase) if a in inside.axes)
             )
             some = self._any_of_reduced(some, self.context.definition(target)[0], scope)
             state = self.kernel.flags[target]

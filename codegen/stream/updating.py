@@ -55,10 +55,8 @@ class Updates(Builder):
         assert part.reduce is not None
         conditions = self.kernel.conditions(part, scope, work if work.phase.stream else None)
         inner = tuple(i for i in part.over if i in self.context.tiles.whole)
-        axes = self.builder.ordered((*work.phase.axes, *inner))
-        lanes = 1
-        for index in work.phase.stream:
-            lanes *= self.context.tiles.streams[index]
+        axes = self.builder.ordered((*self.kernel.axes(work.phase), *inner))
+        lanes = self.kernel.lanes(work.phase)
         accumulator = base if part.reduce is Reduction.SUM else None
         value = self.contraction.reduce(part.reduce, part.body, conditions, axes, scope, accumulator, lanes)
         return (
