@@ -65,13 +65,18 @@ def place_of(read: Read, dims: tuple[str, ...], space: tuple[str, ...], cascade:
             continue
         index = next((n for n in index_names(slot) if _solvable(slot, n, elsewhere)), None)
         if index is None:
-            return Place(tuple(dict.fromkeys(elsewhere)), computed=True)
+            return sent_place(read)
         value = _solution(slot, index, IndexVar(key))
         solved.append((index, value))
         bounds += [Op("le", (Const(0), value)), Op("lt", (value, SizeOf(index)))]
         limit = cascade.index(index).limit
         bounds += [] if limit is None else [Op("lt", (value, limit))]
     return Place(tuple(found), tuple(solved), tuple(bounds), tuple(declared))
+
+
+def sent_place(read: Read) -> Place:
+    """The place of what is collected by the indices that a read is computed from."""
+    return Place(tuple(dict.fromkeys(n for slot in read.indices for n in index_names(slot))), computed=True)
 
 
 def _fresh(dim: str, used: set[str]) -> str:

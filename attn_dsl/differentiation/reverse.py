@@ -26,7 +26,7 @@ from attn_dsl.differentiation.active import active_tensors, differentiable_input
 from attn_dsl.differentiation.derivatives import ZERO, by_zeros, div, factors, mul, sub
 from attn_dsl.differentiation.local import Adjoint, Share
 from attn_dsl.differentiation.memory import combined
-from attn_dsl.differentiation.places import Place, place_of
+from attn_dsl.differentiation.places import Place, place_of, sent_place
 from attn_dsl.differentiation.saved import nothing_given, presences_read
 from attn_dsl.errors import Diagnostic, NotLoweredError
 from attn_dsl.ir.cascade import Axis, Cascade, Einsum, Index, Input, Output, Ranking, Reduction, Statement
@@ -263,7 +263,7 @@ class _Reverse:
         own = dict.fromkeys(n for key in statement.keys for n in index_names(key))
         space = (*own, *extra, *(i for i in statement.over if i not in own))
         for share in self._adjoint.shares(statement.body, seed, value):
-            place = place_of(share.read, self._dims_of(share.read.tensor), space, self._forward)
+            place = self._place(share.read, space)
             where = place.guard(statement.where)
             if place.computed:
                 self._collect(share, place, where, space, statement)
@@ -271,6 +271,16 @@ class _Reverse:
             self._add(
                 share.read.tensor, place, place.moved(share.amount), where, place.space(space), statement
             )
+
+    def _place(self, read: Read, space: tuple[str, ...]) -> Place:
+        """Where a read receives its adjoint. An entry of a table that pairs share (a bias at a distance) is sent what each pair
+        has for it: to solve its place for the pairs would compute these anew, off the diagonal."""
+        dims = self._dims_of(read.tensor)
+        place = place_of(read, dims, space, self._forward)
+        sides = {n for slot in read.indices for n in index_names(slot)} & (self._rows | self._roles.streams)
+        pairs = bool(sides & self._rows) and bool(sides & self._roles.streams)
+        is_table = self._forward.input(read.tensor) is not None and not self._roles.whole & {*dims}
+        return sent_place(read) if place.solved and pairs and is_table else place
 
     def _collect(
         self, share: Share, place: Place, where: Expr | None, space: tuple[str, ...], statement: Einsum
@@ -370,7 +380,7 @@ class _Reverse:
         """``d_tensor[place] += amount``, over what of the space the place lacks."""
         span = None if statement is None else statement.span
         rest = tuple(i for i in space if i not in place.dims)
-        over, extra = self._parted(place.dims, rest)
+        over, extra = self._parted(place.dims, rest, tuple(index for index, _ in place.solved))
         dims = self._dims_of(tensor)
         self._indices += [i for i in place.indices if i not in self._indices]
         if place.dims == dims:
@@ -396,15 +406,18 @@ class _Reverse:
         return known[extra]
 
     def _parted(
-        self, dims: tuple[str, ...], rest: tuple[str, ...]
+        self, dims: tuple[str, ...], rest: tuple[str, ...], solved: tuple[str, ...] = ()
     ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Of the indices a contribution has beyond its target's: those summed now, those kept to the end."""
+        """Of the indices a contribution has beyond its target's: those summed now, those kept to the end. ``solved``:
+        the indices in whose stead the target has its own."""
         sequences = self._rows | self._roles.streams
-        mine, others = set(dims) & sequences, set(rest) & sequences
-        if mine and others:  # of one side of the pairs: summed over the other side
+        mine, others = {*dims, *solved} & sequences, set(rest) & sequences
+        if mine and others and not solved:  # of one side of the pairs: summed over the other side
             return rest, ()
-        # Of both sides or of neither: a tile of rows gives its share, and the rows are summed at the end.
-        summed = self._roles.whole | (set() if mine else sequences - self._first_rows)
+        if mine and others:  # the same, by a table whose rows are few: the batch gives programs
+            summed = self._roles.whole | sequences
+        else:  # of both sides or of neither: a tile of rows gives its share, and the rows are summed at the end
+            summed = self._roles.whole | (set() if mine else sequences - self._first_rows)
         return tuple(i for i in rest if i in summed), tuple(i for i in rest if i not in summed)
 
 

@@ -67,6 +67,17 @@ def test_only_linear_tensors_are_kept() -> None:
     assert set(passes.kept) == {"P_m_max", "P_l", "O"}
 
 
+@pytest.mark.parametrize(
+    "name", ["positions/relative_logits", "multidim/neighbourhood_bias", "positions/relative_bias"]
+)
+def test_a_table_that_pairs_share_gets_one_gradient_a_batch(name: str) -> None:
+    """Not one for each row: a table of distances is as long as the rows are many."""
+    passes = backward(attn_dsl.compile(EXAMPLES / f"{name}.attn").cascade)
+    (table,) = (i for i in attn_dsl.compile(EXAMPLES / f"{name}.attn").cascade.inputs if i.dims[0] == "h")
+    (adjoint,) = (o for o in passes.cascade.outputs if o.name.startswith(f"d_{table.name}"))
+    assert len(adjoint.axes) == len(table.axes) + 1
+
+
 RULES = {
     "every function": """sqrt(1 + x*x) + rsqrt(2 + x*x) + exp(x) + exp2(x) + expm1(x) + log(3 + x*x) + log2(3 + x*x)
  + log1p(x*x) + sin(x) * cos(x) + tan(x / 9) + tanh(x) + sigmoid(x) + softplus(x) + silu(x) + gelu(x) + erf(x) + relu(x)""",

@@ -30,7 +30,6 @@ CHECKED = (
 # The reason why there is no second derivative by kernels: what the first one computes (d_X, d_S) is read at computed
 # places; the adjoint of the weights would be stored.
 WITHOUT_SECOND = {
-    "multidim/neighbourhood_bias": "read at computed places",
     "normalisers/sink_key": "for all pairs",
     "positions/relative_logits": "read at computed places",
 }
