@@ -3,6 +3,7 @@
 masks      a condition that gives a loop no bound, so that tiles are tested one by one
 passes     a reduction that needs a pass of its own, and the operand that prevents the fold
 gathers    elements that are fetched one by one from places of their own
+repeats    a reduction that every tile of rows computes anew, though it is the same for all of them
 features   a declared size that leaves most of its padding empty
 """
 
@@ -16,7 +17,8 @@ from attn_dsl.analysis.predicates import is_integral
 from attn_dsl.analysis.presence import PRESENT, truth
 from attn_dsl.codegen.defaults import next_power_of_two
 from attn_dsl.codegen.dependence import Dependence
-from attn_dsl.codegen.partition import partition
+from attn_dsl.codegen.partition import KernelPlan, partition
+from attn_dsl.codegen.roles import Roles
 from attn_dsl.codegen.scattering import kernel_form
 from attn_dsl.errors import Diagnostic
 from attn_dsl.ir.cascade import Cascade, Einsum
@@ -44,6 +46,7 @@ def advice(cascade: Cascade, params: Params) -> tuple[Diagnostic, ...]:
     ]
     for plan in plans:
         streams = {t: flow.over(t) & roles.streams for t in plan.targets}
+        found += _repeats(flow, roles, plan)
         if streams:
             found += [_pass(b, normal) for b in analyse_passes(normal, streams).breaks]
     unique = dict.fromkeys(found)
@@ -146,6 +149,33 @@ def _gathers(cascade: Cascade, streams: frozenset[str]) -> Iterator[Diagnostic]:
                             node.span or statement.span,
                             f"select blocks: {lists} * block + t, with index t < block, reads stretches of memory",
                         )
+
+
+# repeats
+
+
+def _repeats(flow: Dependence, roles: Roles, plan: KernelPlan) -> Iterator[Diagnostic]:
+    """Reductions along a loop that no row of the kernel has a part in."""
+    pending, seen = [*plan.targets, *plan.stores], set[str]()
+    while pending:
+        tensor = pending.pop()
+        if tensor in seen or tensor in plan.available or tensor not in flow.by_target:
+            continue
+        seen.add(tensor)
+        pending += flow.direct(tensor)
+        dims = {*flow.dims(tensor)}
+        own = tensor in plan.targets or tensor in plan.stores
+        if len(flow.direct(tensor)) < 2:
+            continue  # a norm, of a tile that is there anyway
+        if own or not flow.over(tensor) or dims & {*plan.rows} or not dims & roles.streams:
+            continue
+        rows = " and ".join(plan.rows)
+        first = flow.by_target[tensor][0]
+        yield _warning(
+            f"{tensor} does not vary with {rows}, and every tile of {rows} computes it anew",
+            first.span,
+            f"compute {tensor} before and pass it as an input, or end the file earlier and project its result outside",
+        )
 
 
 # features
