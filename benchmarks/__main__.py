@@ -17,7 +17,7 @@ import attn_dsl
 from benchmarks.cases import CASES, Case
 from benchmarks.memory import memory
 from benchmarks.peers import implementations
-from benchmarks.preparation import masks, preparation
+from benchmarks.preparation import analyses, masks, preparation
 from benchmarks.timing import ceilings, interleaved
 
 RESULTS = Path(__file__).parent / "results"
@@ -73,7 +73,7 @@ def main(
         if "preparation" in chosen:
             data["preparation"] = preparation(device)
         elif "masks" in chosen:  # a part of the preparation
-            data.setdefault("preparation", {})["masks"] = masks()
+            data.setdefault("preparation", {}).update(masks=masks(), analyses=analyses())
         file.write_text(json.dumps(data, indent=1) + "\n")
     render_all(data, folder)
 

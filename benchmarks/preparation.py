@@ -75,13 +75,50 @@ before, start = mib("VmRSS"), time.perf_counter()
 live = look(length)
 print(json.dumps({"s": time.perf_counter() - start, "mib": mib("VmHWM") - before, "live": live}))
 """
+ANALYSIS = """
+import json, sys, time, torch
+from pathlib import Path
+import attn_dsl, attn_dsl.account, sympy
+from benchmarks.cases import EXAMPLES
+name, params, sizes, documents = sys.argv[1], json.loads(sys.argv[2]), json.loads(sys.argv[3]), int(sys.argv[4])
+
+def mib(field):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(x.split()[1]) for x in lines if x.startswith(field)) / 1024
+
+def look(sizes, params):
+    tensors = {}
+    if documents:
+        n = sizes["i"]
+        generator = torch.Generator().manual_seed(0)
+        ends = torch.randint(n, (min(documents, n) - 1,), generator=generator).sort().values
+        tensors = {"document": torch.searchsorted(ends, torch.arange(n), right=True).int()[None]}
+    return attn_dsl.compile(EXAMPLES / f"{name}.attn", params=params).analyze(tensors=tensors, **sizes)
+
+small = {n: 64 for n in sizes}
+look(small, {n: min(v, 8) for n, v in params.items()})  # imports and what is made once
+Path("/proc/self/clear_refs").write_text("5")  # forget the highest mark so far
+before, start = mib("VmRSS"), time.perf_counter()
+live = look(sizes, params).forward.kernels[0].loops[0].live.high
+print(json.dumps({"s": time.perf_counter() - start, "mib": mib("VmHWM") - before, "live": live}))
+"""
+MILLION = 1 << 20
+# Each of 1,048,576 tokens: the example, its params, its sizes, how many documents.
+ANALYSES: dict[str, tuple[str, dict[str, int], dict[str, int], int]] = {
+    "sliding window": ("masks/sliding_window", {"window": 1024}, {"i": MILLION, "j": MILLION}, 0),
+    "sink + window": ("masks/sink_window", {"sinks": 4, "window": 1024}, {"i": MILLION, "j": MILLION}, 0),
+    "10,000 documents": ("masks/documents", {}, {"i": MILLION, "j": MILLION}, 10_000),
+    "neighbourhood 1024 x 1024": (
+        "multidim/neighbourhood_2d", {"width": 1024, "window": 13}, {"x": 1024, "u": 1024}, 0
+    ),
+}  # fmt: skip
 MASKS = ("window 256", "documents", "global + window")
 STARTED = ("basic/dense", "masks/sliding_window", "heads/grouped_query")
 
 
 def preparation(device: str) -> dict[str, Any]:
     """Everything that is not the kernel's own time, in seconds and MiB."""
-    result: dict[str, Any] = {"masks": masks()}
+    result: dict[str, Any] = {"masks": masks(), "analyses": analyses()}
     if device == "cpu":
         result |= {"starts": starts(), "call": call_overhead(), "peak_mib": peaks()}
     return result
@@ -131,6 +168,15 @@ def masks() -> dict[str, Any]:
                 "create_block_mask_s": peer["s"], "create_block_mask_mib": peer["mib"],
                 "account_s": ours["s"], "account_mib": ours["mib"], "live_pairs": ours["live"],
             }  # fmt: skip
+    return found
+
+
+def analyses() -> dict[str, Any]:
+    """The whole account of a forward pass over a million tokens: seconds, and MiB by which the process grows at most."""
+    found: dict[str, Any] = {}
+    for name, (path, params, sizes, documents) in ANALYSES.items():
+        arguments = [ANALYSIS, path, json.dumps(params), json.dumps(sizes), str(documents)]
+        found[name] = _run(arguments, dict(os.environ))
     return found
 
 

@@ -170,6 +170,11 @@ def _preparation(data: Data) -> Iterator[str]:
             f"{times['create_block_mask_mib']:.0f} MiB; our kernels need none (bounds in the kernel), and their account "
             f"of its live pairs and tiles takes {times['account_s']:.3f} s and {times['account_mib']:.1f} MiB"
         )
+    for name, taken in found.get("analyses", {}).items():
+        yield (
+            f"- the account of {name} at 1,048,576 tokens: {taken['s']:.2f} s, {taken['mib']:.0f} MiB, "
+            f"{taken['live']:,} live pairs"
+        )
     for key, mib in found.get("peak_mib", {}).items():
         case, length, peer = key.split("|")
         yield f"- {case} at {length} tokens: the process grows by {mib:.0f} MiB up to the first result of {peer}, its mask included"

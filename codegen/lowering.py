@@ -287,9 +287,9 @@ class ExpressionLowering:
         if slot == IndexVar(dim):
             return self.lane_bounds(dim, scope)
         upper = self.operate("lt", coordinate, self.size(dim))
-        if is_nonnegative(slot, self.context.params):
-            return [upper]
-        return [self.operate("ge", coordinate, self.builder.const(0)), upper]
+        lower = self.operate("ge", coordinate, self.builder.const(0))
+        needed = [upper] if is_nonnegative(slot, self.context.params) else [lower, upper]
+        return [n for n in needed if n.operation != "const" or n.attributes != ("True",)]
 
     def lane_bounds(self, index: str, scope: Scope) -> list[Node]:
         """Which lanes of an index exist: none to test for a program index, a tile that is full or of one lane, an
