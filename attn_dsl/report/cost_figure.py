@@ -75,19 +75,15 @@ def roofline_text(analysis: Analysis) -> str:
 
 
 def _name_points(axes: Axes, xs: Sequence[float], ys: Sequence[float], labels: Sequence[str]) -> None:
-    """Labels of the first and the last point; those between follow."""
-    ends = {0, len(xs) - 1}
-    for at, (x, y, label) in enumerate(zip(xs, ys, labels, strict=False)):
-        if at in ends:
-            axes.annotate(
-                label,
-                (x, y),
-                (0, -11),
-                textcoords="offset points",
-                ha="center",
-                fontsize=7.5,
-                color=SERIES[1],
-            )
+    """Labels of the first and the last point, on the sides away from each other; those between follow."""
+    if not labels:
+        return
+    forwards = xs[-1] >= xs[0]
+    for at, outwards in ((0, not forwards), (len(xs) - 1, forwards)):
+        axes.annotate(
+            labels[at], (xs[at], ys[at]), (6 if outwards else -6, -4), textcoords="offset points", fontsize=7.5,
+            color=SERIES[1], ha="left" if outwards else "right", va="top",
+        )  # fmt: skip
 
 
 def forward(analysis: Analysis) -> ProgramAccount:
@@ -180,6 +176,23 @@ def time_figure(analyses: Sequence[Analysis], lengths: Sequence[int]) -> Figure:
     axes.legend(loc="upper left")
     _lengths(axes, lengths, "s")
     axes.set_title("least time (roofline)")
+    return figure
+
+
+def comparison_figure(series: Sequence[tuple[str, Sequence[int], Sequence[Analysis]]]) -> Figure:
+    """The least time of several attentions over the length, on the device of each account."""
+    legend_rows = -(-len(series) // 2)
+    figure, axes = chart(4.2, 2.9 + 0.17 * legend_rows, below=0.17 * legend_rows)
+    styles = ("-", "--", ":", "-.")
+    for at, (name, lengths, analyses) in enumerate(series):
+        seconds = [forward(a).rooflines[0].seconds for a in analyses]
+        axes.plot(
+            lengths, seconds, styles[at // len(SERIES) % len(styles)], color=SERIES[at % len(SERIES)], marker="o",
+            markersize=2.5, label=name, linewidth=1.2,
+        )  # fmt: skip
+    axes.legend(loc="upper left", bbox_to_anchor=(-0.1, -0.19), ncols=2, fontsize=7.5, borderaxespad=0)
+    _lengths(axes, max((lengths for _, lengths, _ in series), key=len), "s")
+    axes.set_title(f"least time on {series[0][2][0].device}")
     return figure
 
 

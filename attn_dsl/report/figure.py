@@ -147,12 +147,14 @@ def panels(rows: Sequence[Sequence[tuple[float, float]]], right: float = 0.12) -
     return figure, axes
 
 
-def chart(width: float = 4.2, height: float = 2.9) -> tuple[Figure, Axes]:
-    """One set of axes with room for labels."""
+def chart(width: float = 4.2, height: float = 2.9, below: float = 0.0) -> tuple[Figure, Axes]:
+    """One set of axes with room for labels; ``below``: inches more under them."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height))
-    axes = figure.add_axes((0.62 / width, 0.5 / height, 1 - 0.8 / width, 1 - 0.85 / height))
+    axes = figure.add_axes(
+        (0.62 / width, (0.5 + below) / height, 1 - 0.8 / width, 1 - (0.85 + below) / height)
+    )
     return figure, axes
 
 

@@ -21,9 +21,8 @@ def heat_figure(heats: Sequence[Heat]) -> Figure:
 
     figure, axes = panels(in_rows([panel_shape(h.values) for h in heats]), right=0.5)
     least, greatest = _limits(heats)
-    colours = colormaps["RdBu_r" if least < 0 else "Blues"]
+    colours = colormaps["RdBu_r" if least < 0 else "Blues"].with_extremes(bad="#8a94a040")
     for heat, one in zip(heats, axes, strict=True):
-        one.set_facecolor("#8a94a040")
         image = one.imshow(
             heat.values, cmap=colours, vmin=least, vmax=greatest, aspect="auto", interpolation="nearest"
         )
