@@ -86,7 +86,7 @@ def inline_svg(draw: Draw, number: int) -> str:
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
     text = re.sub(r' (xmlns(:\w+)?="[^"]*"|version="1.1")', "", text)
-    text = re.sub(r'<g id="[a-z]+[_a-z0-9]*">', "<g>", text)
+    text = re.sub(r'<g id="[^"]*"', "<g", text)
     text = re.sub(
         r"(<svg\b[^>]*?) width=\"([\d.]+)pt\" height=\"[\d.]+pt\"", r'\1 style="--natural:\2"', text, count=1
     )

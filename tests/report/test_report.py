@@ -103,7 +103,7 @@ def test_what_a_user_writes_is_escaped(tmp_path: Path) -> None:
 def test_every_cascade_has_a_diagram_without_overlaps(name: str) -> None:
     found = diagram(load_file(EXAMPLES / f"{name}.attn").cascade)
     for box in found.boxes:
-        assert 0 <= box.x - box.width / 2 and box.x + box.width / 2 <= found.width + 0.01
+        assert box.x - box.width / 2 >= 0 and box.x + box.width / 2 <= found.width + 0.01
         for other in found.boxes:
             if other is not box and other.y == box.y:
                 assert abs(box.x - other.x) >= (box.width + other.width) / 2
