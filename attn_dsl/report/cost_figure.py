@@ -9,6 +9,7 @@ import torch
 
 from attn_dsl.account.devices import Device, device
 from attn_dsl.account.model import Analysis, KernelAccount, LoopAccount, ProgramAccount
+from attn_dsl.account.text import bytes_text, count_text
 from attn_dsl.errors import ArgumentError, Diagnostic
 from attn_dsl.report.costs import distinct_loops
 from attn_dsl.report.figure import FAINT, INK, SERIES, SHADES, chart, note
@@ -32,10 +33,10 @@ def roofline_figure(analyses: Sequence[Analysis], labels: Sequence[str] = ()) ->
     ys = [p.contractions.executed / p.rooflines[0].seconds for p in programs]
     figure, axes = chart()
     ridge = peak / machine.bandwidth
-    low, high = min(*xs, ridge) / 4, max(*xs, ridge) * 4
+    low, high = min(*xs, ridge / 4) / 3, max(*xs, ridge) * 4
     axes.plot([low, ridge, high], [low * machine.bandwidth, peak, peak], color=INK, linewidth=1.2)
     axes.annotate(
-        f"{_si(peak)}FLOP/s of {kind}",
+        f"{count_text(peak)}FLOP/s of {kind}",
         (high, peak),
         (-2, 4),
         textcoords="offset points",
@@ -44,7 +45,7 @@ def roofline_figure(analyses: Sequence[Analysis], labels: Sequence[str] = ()) ->
     )
     middle = (low * ridge) ** 0.5
     axes.annotate(
-        f"{_si(machine.bandwidth)}B/s", (middle, middle * machine.bandwidth), (-6, 3), ha="right", fontsize=8,
+        f"{bytes_text(machine.bandwidth)}/s", (middle, middle * machine.bandwidth), (-6, 3), ha="right", fontsize=8,
         textcoords="offset points",
     )  # fmt: skip
     axes.plot(xs, ys, color=SERIES[1], linewidth=0.8, marker="o", markersize=4)
@@ -69,7 +70,7 @@ def roofline_text(analysis: Analysis) -> str:
         rate = program.contractions.executed / found.seconds if found.seconds else 0.0
         machine = device(found.device)
         lines.append(
-            f"{found.device:9}{_si(rate)}FLOP/s of {_si(_peak(program, machine)[0])}, {found.bound}-bound"
+            f"{found.device:9}{count_text(rate)}FLOP/s of {count_text(_peak(program, machine)[0])}, {found.bound}-bound"
         )
     return "\n".join(lines)
 
@@ -110,7 +111,8 @@ def histogram_figure(analysis: Analysis, made_up: Sequence[str] = ()) -> Figure:
     loops = [(k, loop) for k in forward(analysis).kernels for loop in distinct_loops(k)]
     if not loops:
         raise ArgumentError(Diagnostic(f"{analysis.name} has no loop over a stream: no tiles"))
-    figure, axes = chart(4.2, 1.0 + 0.62 * len(loops) + (0.12 if made_up else 0))
+    below = 0.15 if made_up else 0.0
+    figure, axes = chart(4.2, 1.0 + 0.62 * len(loops) + below, below)
     for at, (kernel, loop) in enumerate(loops):
         _bar(axes, at, kernel, loop)
     axes.set_xlim(0, 1)
@@ -129,7 +131,10 @@ def _bar(axes: Axes, at: int, kernel: KernelAccount, loop: LoopAccount) -> None:
     tiles, left = loop.tiles, 0.0
     most = "" if loop.exact else ", at most"
     text = f"{', '.join(kernel.stores)} over {', '.join(loop.stream)}{most}: "
-    text += f"{tiles.full:,} full, {tiles.partial:,} partial, {tiles.empty:,} empty"
+    text += ", ".join(
+        f"{f'{n:,}' if n < 1e6 else count_text(n)} {kind}"
+        for n, kind in ((tiles.full, "full"), (tiles.partial, "partial"), (tiles.empty, "empty"))
+    )
     for count, shade in ((tiles.full, SHADES[3]), (tiles.partial, SHADES[2]), (tiles.empty, SHADES[0])):
         share = count / tiles.total if tiles.total else 0.0
         axes.barh(at, share, 0.34, left, color=shade, edgecolor=FAINT, linewidth=0.5)
@@ -216,10 +221,3 @@ def _engineering(axis: Any, unit: str = "") -> None:
 
     axis.set_major_formatter(EngFormatter(unit, sep="" if not unit else " "))
     axis.set_minor_formatter(NullFormatter())
-
-
-def _si(number: float) -> str:
-    for scale, prefix in ((1e15, "P"), (1e12, "T"), (1e9, "G")):
-        if number >= scale:
-            return f"{number / scale:.3g} {prefix}"
-    return f"{number:.3g} "

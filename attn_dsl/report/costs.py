@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 
 from attn_dsl.account.analysis import Request, analyse
-from attn_dsl.account.call import complete_sizes, example_sizes, tiled_indices
+from attn_dsl.account.call import LENGTH, complete_sizes, example_sizes, tiled_indices
 from attn_dsl.account.model import Analysis, KernelAccount, LoopAccount
 from attn_dsl.codegen import whole_indices
+from attn_dsl.ir.expr import SizeOf
+from attn_dsl.ir.walk import walk
 from attn_dsl.report.masks import MaskRequest, behind
 from attn_dsl.report.pairs import PairLoop, example_loops
-from attn_dsl.report.samples import is_whole, sample
+from attn_dsl.report.samples import is_whole, place_indices, sample
+from attn_dsl.runtime.sizes import evaluate_size
+
+PAGE = 16  # elements of a page, and whatever else a length is made of
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +31,8 @@ class Costed:
 def account_at(request: MaskRequest, *, backward: bool = False) -> Costed:
     """The account of a request. Lengths that are not given are 4096, features 64, other indices 1. Errors as
     ``analyse``."""
-    return _account(request, example_loops(request.cascade, request.params), request.sizes, backward=backward)
+    loops = example_loops(request.cascade, request.params)
+    return _account(request, loops, length_sizes(request, loops, LENGTH), backward=backward)
 
 
 def over_lengths(
@@ -50,6 +57,31 @@ def length_sizes(request: MaskRequest, loops: tuple[PairLoop, ...], length: int)
     for name in tiled_indices(request.cascade):
         if not name.startswith("_"):
             sizes.setdefault(name, length)
+    return _composed(request, loops, sizes, length)
+
+
+def _composed(
+    request: MaskRequest, loops: tuple[PairLoop, ...], sizes: dict[str, int], length: int
+) -> dict[str, int]:
+    """With the sizes that a tiled index is declared by (pages of some elements), such that it has the length; and what
+    an integer input gives places in is as long as that input."""
+    cascade = request.cascade
+    for name in dict.fromkeys(n for loop in loops for n in (*loop.row_names, *loop.stream_names)):
+        declared = cascade.index(name).size
+        parts = [] if declared is None else [n.index for n in walk(declared) if isinstance(n, SizeOf)]
+        first, *others = [n for n in parts if cascade.index(n).size is None and n not in sizes] or [""]
+        sizes |= dict.fromkeys(others, PAGE)
+        while (
+            first
+            and (evaluate_size(declared, request.params, {**sizes, first: sizes.get(first, 1)}) or length)
+            < length
+        ):
+            sizes[first] = 2 * sizes.get(first, 1)
+    for tensor in cascade.inputs:
+        extents = [sizes.get(d, 1) for d in tensor.dims]
+        for place in place_indices(cascade, tensor.name) if is_whole(tensor) else ():
+            if cascade.index(place).size is None:
+                sizes.setdefault(place, prod(extents))
     return sizes
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from attn_dsl.codegen.dependence import expressions
 from attn_dsl.ir.cascade import Cascade, Einsum, Statement
-from attn_dsl.ir.printer import print_statement
+from attn_dsl.ir.printer import print_expr, print_statement
 from attn_dsl.ir.walk import tensors_read
 
 _HEIGHT, _GAP, _LAYER, _MARGIN = 40, 18, 74, 6
@@ -193,9 +193,8 @@ def _told(cascade: Cascade, name: str) -> tuple[str, str, str, str]:
     """Label, caption, kind and full text of a tensor."""
     declared = cascade.input(name)
     if declared is not None:
-        axes = ", ".join(
-            "(" + " ".join(a.indices) + ")" if len(a.indices) > 1 else a.indices[0] for a in declared.axes
-        )
+        members = [" ".join(a.indices) for a in declared.axes]
+        axes = ", ".join(f"({m})" if " " in m else m for m in members)
         label = f"{name}[{axes}]" if axes else name
         return label, declared.dtype or "input", "input", f"input {label}"
     parts = cascade.definitions(name)
@@ -215,8 +214,6 @@ def _caption(statement: Statement) -> str:
     symbol = "" if statement.reduce is None else statement.reduce.value
     if statement.over:
         return f"{symbol}= over {', '.join(statement.over)}"
-    from attn_dsl.ir.printer import print_expr
-
     return f"{symbol}= {print_expr(statement.body)}"
 
 

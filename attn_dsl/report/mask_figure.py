@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_PANEL = 3.2  # inches
+_PANEL, _LEAST = 3.2, 2.2  # inches; the legend is as wide as the least
 _MOST_LINES = 48  # of a tile grid along a side
 _KINDS = ((TileKind.FULL, SHADES[3]), (TileKind.PARTIAL, SHADES[2]), (TileKind.EMPTY, SHADES[0]))
 
@@ -57,7 +57,7 @@ def panel_shape(values: NDArray[Any]) -> tuple[float, float]:
     """Width and height in inches, in proportion to an array."""
     height, width = values.shape
     longest = max(height, width, 1)
-    return max(_PANEL * width / longest, 1.2), max(_PANEL * height / longest, 0.8)
+    return max(_PANEL * width / longest, _LEAST), max(_PANEL * height / longest, _LEAST / 2)
 
 
 def _parts(mask: MaskMap) -> list[NDArray[Any]]:

@@ -22,13 +22,13 @@ from attn_dsl.account.tile_map import TileKind, map_tiles
 from attn_dsl.account.tiles import Rows
 from attn_dsl.account.unknown import is_known, loosened
 from attn_dsl.account.values import Facts
-from attn_dsl.analysis.presence import PRESENT, conjunction, conjuncts
+from attn_dsl.analysis.presence import PRESENT, conjunction, conjuncts, disjunction
 from attn_dsl.codegen.dependence import Dependence
 from attn_dsl.errors import ArgumentError, Diagnostic
 from attn_dsl.ir.cascade import Cascade
 from attn_dsl.ir.expr import Expr, Op, SizeOf
 from attn_dsl.ir.printer import print_expr
-from attn_dsl.ir.walk import index_names, tensors_read
+from attn_dsl.ir.walk import index_names, tensors_read, transform
 from attn_dsl.reference.expressions import evaluate_expression
 from attn_dsl.reference.partial import Partial, Scope
 from attn_dsl.report.evaluation import evaluated, require_drawable
@@ -239,7 +239,7 @@ def _tile_map(view: _View, at: Mapping[str, int]) -> TileMap:
     flat = kinds.reshape(prod(counts[: len(loop.rows)]), prod(counts[len(loop.rows) :]))
     return TileMap(
         ", ".join(loop.stores), dict(loop.rows), dict(loop.streams), facts.sizes, flat, exact,
-        _in_words(loop.guard), at, view.made_up,
+        in_words(loop.guard), at, view.made_up,
     )  # fmt: skip
 
 
@@ -253,11 +253,27 @@ def _require_few_tiles(counts: list[int]) -> None:
         )
 
 
-def _in_words(guard: Expr) -> str:
-    """A guard as a reader wants it: in the language, without that sizes are positive."""
-    parts = [p for p in conjuncts(guard) if not (isinstance(p, Op) and isinstance(p.args[0], SizeOf))]
-    text = print_expr(conjunction(*parts)) if parts else "every pair"
+def in_words(guard: Expr) -> str:
+    """A guard as a reader wants it: in the language, without that sizes are positive, or what is certain."""
+    parts = conjuncts(transform(guard, _without_certain))
+    telling = [p for p in parts if not (isinstance(p, Op) and isinstance(p.args[0], SizeOf))]
+    text = print_expr(conjunction(*telling)) if telling else "every pair"
+    return "every pair" if text == "true" else present_in_words(text)
+
+
+def present_in_words(text: str) -> str:
+    """A presence is a pseudo-tensor in a guard, which the language has no name for."""
     return re.sub(r"present:(\w+\[[^]]*\])", r"present(\1)", text)
+
+
+def _without_certain(expr: Expr) -> Expr:
+    match expr:
+        case Op(name="and", args=args):
+            return conjunction(*args)
+        case Op(name="or", args=args):
+            return disjunction(*dict.fromkeys(args))
+        case _:
+            return expr
 
 
 def _scope(view: _View) -> Scope:

@@ -9,7 +9,8 @@ from typing import Any
 from attn_dsl.account.text import bytes_text, count_text, time_text
 from attn_dsl.language.load import Specification
 from attn_dsl.report.comparison import compare
-from attn_dsl.report.masks import MaskRequest
+from attn_dsl.report.costs import distinct_loops
+from attn_dsl.report.masks import MaskRequest, present_in_words
 from attn_dsl.report.section import Drawing, section
 from attn_dsl.runtime.ahead_of_time import KernelResources
 from attn_dsl.version import __version__
@@ -47,7 +48,11 @@ def _template() -> Any:
         loader=PackageLoader("attn_dsl", "templates"), undefined=StrictUndefined, autoescape=True, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters |= {"count": count_text, "bytes": bytes_text, "time": time_text, "percent": _percent}
+    filters: dict[str, Any] = {
+        "loops": distinct_loops, "words": present_in_words, "count": count_text, "bytes": bytes_text, "time": time_text,
+        "percent": _percent,
+    }  # fmt: skip
+    environment.filters.update(filters)
     return environment.get_template("report/page.html.j2")
 
 

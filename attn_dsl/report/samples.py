@@ -200,7 +200,7 @@ def _integers(
     cascade: Cascade, declared: Input, drawn: Tensor, sizes: Mapping[str, int], generator: torch.Generator
 ) -> Tensor:
     """Integers that mean something where the cascade reads them."""
-    bounds = [sizes[index] for index in _read_at(cascade, declared.name)]
+    bounds = [sizes[index] for index in place_indices(cascade, declared.name)]
     if bounds:
         values = torch.randint(0, max(1, min(bounds)), drawn.shape, generator=generator)
     elif drawn.dim() and _is_compared_with_itself(cascade, declared.name):
@@ -210,7 +210,7 @@ def _integers(
     return values.to(drawn.dtype)
 
 
-def _read_at(cascade: Cascade, name: str) -> Iterator[str]:
+def place_indices(cascade: Cascade, name: str) -> Iterator[str]:
     """The indices of those slots of other tensors that the input's elements are places in."""
     flow = Dependence(cascade)
     for node in _nodes(cascade):
