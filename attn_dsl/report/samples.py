@@ -50,14 +50,13 @@ def sample(
     extents = picture_sizes(cascade, params, loops, sizes)
     drawn = tuple(i for i in cascade.inputs if i.name in needed or i.name in tensors)
     arguments = random_arguments(replace(cascade, inputs=drawn), extents, torch.float64, "cpu", seed)
-    generator = torch.Generator().manual_seed(seed)
+    longest = max((extents[n] for loop in loops for n in (*loop.row_names, *loop.stream_names)), default=1)
     for declared in drawn:
         if declared.name in tensors:
             arguments[declared.name] = _fitting(declared, tensors[declared.name], extents)
         elif is_whole(declared):
-            arguments[declared.name] = _integers(
-                cascade, declared, arguments[declared.name], extents, generator
-            )
+            blank = arguments[declared.name]
+            arguments[declared.name] = _integers(cascade, declared, blank, extents, longest, seed)
     made_up = tuple(i.name for i in drawn if i.name not in tensors)
     return Sample(extents, arguments, made_up)
 
@@ -197,17 +196,22 @@ def _product(indices: tuple[str, ...], sizes: Mapping[str, int]) -> int:
 
 
 def _integers(
-    cascade: Cascade, declared: Input, drawn: Tensor, sizes: Mapping[str, int], generator: torch.Generator
+    cascade: Cascade, declared: Input, drawn: Tensor, sizes: Mapping[str, int], longest: int, seed: int
 ) -> Tensor:
-    """Integers that mean something where the cascade reads them."""
+    """Integers that mean something where the cascade reads them: places within bounds, ascending numbers, lengths. Each
+    is a share of its bound, so that the same input at other sizes is much the same in proportion."""
+    generator = torch.Generator().manual_seed(seed)
     bounds = [sizes[index] for index in place_indices(cascade, declared.name)]
+    shares = torch.rand(drawn.shape, generator=generator, dtype=torch.float64)
     if bounds:
-        values = torch.randint(0, max(1, min(bounds)), drawn.shape, generator=generator)
+        values = shares * max(1, min(bounds))
     elif drawn.dim() and _is_compared_with_itself(cascade, declared.name):
-        values = torch.randint(0, SEGMENTS, drawn.shape, generator=generator).sort(-1).values
-    else:
+        values = (shares * SEGMENTS).sort(-1).values
+    elif drawn.dtype in (torch.int8, torch.uint8):
         return drawn
-    return values.to(drawn.dtype)
+    else:
+        values = shares * longest
+    return values.floor().to(drawn.dtype)
 
 
 def place_indices(cascade: Cascade, name: str) -> Iterator[str]:
