@@ -162,7 +162,7 @@ def operations_figure(analyses: Sequence[Analysis], lengths: Sequence[int]) -> F
     ):
         values = [getattr(p.contractions, name) + getattr(p.pointwise, name) for p in programs]
         axes.plot(lengths, values, style, color=colour, marker="o", markersize=2.5, label=name, linewidth=1.2)
-    axes.legend(loc="upper left")
+    axes.legend(loc="best")
     _lengths(axes, lengths)
     axes.set_title("operations, contractions and pointwise")
     return figure
@@ -178,7 +178,7 @@ def time_figure(analyses: Sequence[Analysis], lengths: Sequence[int]) -> Figure:
             lengths, seconds, color=SERIES[at % len(SERIES)], marker="o", markersize=2.5, label=first.device,
             linewidth=1.6 if at == 0 else 0.9,
         )  # fmt: skip
-    axes.legend(loc="upper left")
+    axes.legend(loc="best")
     _lengths(axes, lengths, "s")
     axes.set_title("least time (roofline)")
     return figure

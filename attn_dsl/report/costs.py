@@ -52,8 +52,12 @@ def length_sizes(request: MaskRequest, loops: tuple[PairLoop, ...], length: int)
     for loop in loops:
         for side in (loop.row_names, loop.stream_names):
             free = [n for n in side if n in open_ and n not in request.sizes]
+            sized = (
+                evaluate_size(request.cascade.index(n).size, request.params, request.sizes) for n in side
+            )
+            known = prod(request.sizes.get(n, size or 1) for n, size in zip(side, sized, strict=True))
             for name in free:
-                sizes.setdefault(name, max(1, round(length ** (1 / len(side)))))
+                sizes.setdefault(name, max(1, round((length / max(known, 1)) ** (1 / len(free)))))
     for name in tiled_indices(request.cascade):
         if not name.startswith("_"):
             sizes.setdefault(name, length)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from attn_dsl.account.tile_map import TileKind
-from attn_dsl.report.figure import FAINT, INK, PAPER, SHADES, note, panels
+from attn_dsl.report.figure import FAINT, INK, PAPER, SHADES, Draw, note, panels
 from attn_dsl.report.masks import MaskMap, TileMap
 from attn_dsl.report.terminal import element_codes
 
@@ -36,6 +37,26 @@ def mask_figure(masks: Sequence[MaskMap]) -> Figure:
         parts = len(_parts(mask))
         _folded(axes[at : at + parts], mask) if parts > 1 else _flat(axes[at], mask)
         at += parts
+    return figure
+
+
+def part_figures(mask: MaskMap) -> tuple[Draw, ...]:
+    """The panels of one mask as figures of their own, for where they stand below one another."""
+    if mask.tiles.is_flat and mask.window() is None:
+        return (lambda: mask_figure((mask,)),)
+    drawers: list[Callable[[Axes], None]] = [lambda axes: _pairs(axes, mask)]
+    if not mask.tiles.is_flat:
+        drawers.append(lambda axes: _tiles(axes, mask.tiles, "tiles"))
+    window = mask.window()
+    if window is not None:
+        drawers.append(lambda axes: _window(axes, mask.tiles, *window))
+    shapes = [panel_shape(part) for part in _parts(mask)]
+    return tuple(partial(_alone, draw, shape) for draw, shape in zip(drawers, shapes, strict=True))
+
+
+def _alone(draw: Callable[[Axes], None], shape: tuple[float, float]) -> Figure:
+    figure, (axes,) = panels([[shape]])
+    draw(axes)
     return figure
 
 
@@ -79,15 +100,19 @@ def _flat(axes: Axes, mask: MaskMap) -> None:
 
 
 def _folded(axes: Sequence[Axes], mask: MaskMap) -> None:
-    _image(axes[0], mask.live.astype(np.int8), (SHADES[0], SHADES[2]))
-    _name_sides(axes[0], mask.tiles)
-    axes[0].set_title(f"{mask.tiles.title}: pairs", pad=17)
-    note(axes[0], f"{mask.share:.1%} of pairs exist{_made_up(mask.tiles)}")
+    _pairs(axes[0], mask)
     if not mask.tiles.is_flat:
         _tiles(axes[1], mask.tiles, "tiles")
     window = mask.window()
     if window is not None:
         _window(axes[-1], mask.tiles, *window)
+
+
+def _pairs(axes: Axes, mask: MaskMap) -> None:
+    _image(axes, mask.live.astype(np.int8), (SHADES[0], SHADES[2]))
+    _name_sides(axes, mask.tiles)
+    axes.set_title(f"{mask.tiles.title}: pairs", pad=17)
+    note(axes, f"{mask.share:.1%} of pairs exist{_made_up(mask.tiles)}")
 
 
 def _tiles(axes: Axes, tiles: TileMap, title: str) -> None:
@@ -102,7 +127,7 @@ def _tiles(axes: Axes, tiles: TileMap, title: str) -> None:
     _legend(axes, tiles)
     if tiles.made_up or not tiles.exact:
         most = "" if tiles.exact else "at most these: some bounds are not known before the call"
-        note(axes, f"{most}{_made_up(tiles)}".removeprefix("; "))
+        note(axes, f"{most}{_made_up(tiles)}".removeprefix("\n"))
 
 
 def _product(lanes: Iterable[int]) -> str:
@@ -175,4 +200,4 @@ def _legend(axes: Axes, tiles: TileMap) -> None:
 
 
 def _made_up(tiles: TileMap) -> str:
-    return f"; {', '.join(tiles.made_up)} made up" if tiles.made_up else ""
+    return f"\n{', '.join(tiles.made_up)} made up" if tiles.made_up else ""

@@ -19,13 +19,14 @@ from attn_dsl.report.diagram import Diagram, diagram
 from attn_dsl.report.figure import Draw, inline_svg
 from attn_dsl.report.heat_figure import heat_figure
 from attn_dsl.report.highlight import highlight
-from attn_dsl.report.mask_figure import mask_figure
+from attn_dsl.report.mask_figure import part_figures
 from attn_dsl.report.masks import MaskMap, MaskRequest, mask_maps
 from attn_dsl.report.weights import tensor_heat
 from attn_dsl.runtime.ahead_of_time import KernelResources
 from attn_dsl.runtime.typical import typical_sizes
 
 LENGTHS = (1024, 2048, 4096, 8192, 16384, 32768, 65536)
+MOST_MASKS = 4
 ARCHITECTURES = {"triton": "cuda:90", "cpu": "cpu"}
 
 
@@ -114,16 +115,17 @@ def _masks(request: MaskRequest, drawing: Drawing) -> tuple[Figure, ...]:
         if "pairs to draw" not in str(error):
             raise
         return ()
-    return tuple(drawing.figure(_mask_drawer(m), _mask_caption(m)) for m in maps[:4])
+    figures: list[Figure] = []
+    for mask in maps[:MOST_MASKS]:
+        first, *others = part_figures(mask)
+        figures.append(drawing.figure(first, _mask_caption(mask)))
+        figures += [drawing.figure(other) for other in others]
+    return tuple(figures)
 
 
 def _of_picture(request: MaskRequest) -> dict[str, int]:
     """Sizes that a page fixes, where they fit a picture; lengths of a page may be far longer than what can be drawn."""
     return {n: v for n, v in request.sizes.items() if v <= 2048}
-
-
-def _mask_drawer(mask: MaskMap) -> Draw:
-    return lambda: mask_figure((mask,))
 
 
 def _mask_caption(mask: MaskMap) -> str:
