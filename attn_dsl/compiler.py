@@ -13,7 +13,8 @@
                                                                     stages 3 to 5 like any cascade
     7. account      cascade, sizes -> figures  attn_dsl.account     what it will cost, and why: counted from the guards
                                                                     of stage 4 and the tile programs of stage 5
-    8. run          program, tensors -> tensors  attn_dsl.runtime     arguments, cache, compiler, launch; the
+    8. report       all of it -> pictures, a page   attn_dsl.report   masks with tiles, rooflines, costs over lengths
+    9. run          program, tensors -> tensors  attn_dsl.runtime     arguments, cache, compiler, launch; the
                                                                     operators that torch sees
 
 The intermediate representation that all of them share is ``attn_dsl.ir``. Stages 3 and 4 are called by stage 5;

@@ -14,6 +14,7 @@ from attn_dsl.account.masks import account_mask, combinations, mask_formula
 from attn_dsl.account.model import Analysis, ProgramAccount, Tiling
 from attn_dsl.account.program import account_kernels, passes_as_written
 from attn_dsl.account.roofline import roofline
+from attn_dsl.account.values import Facts
 from attn_dsl.codegen.generation import Lowering, lower
 from attn_dsl.codegen.schedule import Schedule
 from attn_dsl.codegen.specialisation import Specialisation
@@ -51,6 +52,14 @@ def analyse(request: Request) -> Analysis:
     if not request.sizes and not request.tensors:
         return _formulas(request, dtype, target)
     return _Account(request, dtype, target).run()
+
+
+def lowered(request: Request) -> tuple[Lowering, Facts]:
+    """The forward pass as the account counts it: its tile programs, and what is known of the call. Errors as
+    ``analyse``."""
+    target = device(request.device)
+    _check_tiles(request.tiles)
+    return _Account(request, dtype_name(request.dtype, target.architecture == "cpu"), target).lowered()
 
 
 def _check_tiles(tiles: object) -> None:
@@ -122,6 +131,11 @@ class _Account:
             Schedule() if tiles is None else Schedule(row_tile=tiles[0], stream_tile=tiles[1]),
             "tf32" if self.tf32 else "ieee",
         )
+
+    def lowered(self) -> tuple[Lowering, Facts]:
+        """The forward pass before it is counted."""
+        lowering = lower(self.request.cascade, self._specialisation(self.request.cascade, self.request.tiles))
+        return lowering, facts_of(lowering.cascade, self.request.params, self.sizes, self.tensors)
 
     def _forward(self, tiles: tuple[int, int] | None) -> ProgramAccount:
         cascade = self.request.cascade

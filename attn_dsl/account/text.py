@@ -65,9 +65,9 @@ def _program(program: ProgramAccount) -> Iterator[str]:
     yield ""
     yield "least time (roofline)"
     for line in program.rooflines:
-        parts = ", ".join(f"{n} {_time(s)}" for n, s in line.parts.items())
+        parts = ", ".join(f"{n} {time_text(s)}" for n, s in line.parts.items())
         idle = "" if line.busy >= 1 else f"; only {line.busy:.2f} programs a processor"
-        yield f"  {line.device:9}{_time(line.seconds):>10}  {line.bound}-bound  ({parts}){idle}"
+        yield f"  {line.device:9}{time_text(line.seconds):>10}  {line.bound}-bound  ({parts}){idle}"
 
 
 def _kernel(kernel: KernelAccount) -> Iterator[str]:
@@ -96,6 +96,16 @@ def _operations(found: Operations, unit: str) -> str:
     return f"{_si(found.useful)}{unit} useful, {_si(found.executed)}{unit} executed, {_si(found.dense)}{unit} dense"
 
 
+def count_text(number: float) -> str:
+    """``1.2 G``."""
+    return _si(number).strip()
+
+
+def bytes_text(number: float) -> str:
+    """``1.2 GB``."""
+    return f"{_si(number)}B"
+
+
 def _si(number: float) -> str:
     for scale, prefix in _PREFIXES:
         if number >= scale:
@@ -103,7 +113,8 @@ def _si(number: float) -> str:
     return f"{number:.3g} "
 
 
-def _time(seconds: float) -> str:
+def time_text(seconds: float) -> str:
+    """``1.2 ms``."""
     for scale, unit in _TIMES:
         if seconds >= scale:
             return f"{seconds / scale:.3g} {unit}"

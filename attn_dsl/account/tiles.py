@@ -75,7 +75,7 @@ class TileCount:
 
 
 @dataclass(frozen=True, slots=True)
-class _Range:
+class Range:
     """The tiles of one term along one stream, arrays over programs."""
 
     first: Array
@@ -86,10 +86,12 @@ class _Range:
 
 def count_tiles(visits: Visits, rows: Rows, tiles: Mapping[str, int], facts: Facts) -> TileCount:
     """What the loops of one plan visit together, over all programs. ``tiles``: the lanes of each stream index."""
-    return _Counting(visits, rows, tiles, facts).run()
+    return Visiting(visits, rows, tiles, facts).count()
 
 
-class _Counting:
+class Visiting:
+    """What the loops of one plan visit: ranges of tiles for every program, and the test on the tiles in them."""
+
     def __init__(self, visits: Visits, rows: Rows, tiles: Mapping[str, int], facts: Facts) -> None:
         self.visits, self.rows, self.tiles, self.facts = visits, rows, tiles, facts
         self.grid = grid({i: facts.sizes[i] for i in rows.indices})
@@ -98,7 +100,8 @@ class _Counting:
         ]  # along each axis of the grid
         self.counts = {s: -(-facts.sizes[s] // tiles[s]) for s in visits.stream}
 
-    def run(self) -> TileCount:
+    def count(self) -> TileCount:
+        """Their number, by kind."""
         programs = prod(self.programs)
         total = programs * prod(self.counts.values())
         if total == 0 or not self.visits.plan.terms:
@@ -109,11 +112,18 @@ class _Counting:
 
     # one stream index: the ranges of all terms, each tile once
 
+    def ranges(self) -> list[Range]:
+        """The tiles of all terms along the only stream index, each tile in one range."""
+        mixed = self.visits.share != "all"
+        found = (
+            self._range(t, self.visits.stream[0], full=mixed and not t.residual)
+            for t in self.visits.plan.terms
+        )
+        return _disjoint(list(found))
+
     def _line(self, total: int) -> TileCount:
         stream = self.visits.stream[0]
-        mixed = self.visits.share != "all"
-        found = [self._range(t, stream, full=mixed and not t.residual) for t in self.visits.plan.terms]
-        ranges = _disjoint(found)
+        ranges = self.ranges()
         full = sum(self._sum(r.full_end - r.full_first) for r in ranges)
         between = sum(self._sum(r.end - r.first) for r in ranges)
         if self.visits.tested is None:
@@ -123,19 +133,25 @@ class _Counting:
 
     # several: the box around all terms
 
-    def _box(self, total: int) -> TileCount:
-        full = self.visits.share != "all"
-        box: dict[str, tuple[Array, Array]] = {}
-        inside = np.ones((), dtype=np.int64)
+    def box(self) -> dict[str, Range]:
+        """The tiles along each stream index; those without a mask are of the first term."""
+        box: dict[str, Range] = {}
         for stream in self.visits.stream:
-            found = [self._range(t, stream, full=full) for t in self.visits.plan.terms]
+            found = [self._range(t, stream, full=self.visits.share != "all") for t in self.visits.plan.terms]
             first, end = found[0].first, np.where(found[0].first < found[0].end, found[0].end, 0)
             for other in found[1:]:
                 first = np.minimum(first, other.first)
                 end = np.maximum(end, np.where(other.first < other.end, other.end, 0))
-            box[stream] = first, np.maximum(end, first)
-            inside = inside * (found[0].full_end - found[0].full_first)
-        unmasked = self._sum(inside) if full else 0
+            box[stream] = Range(first, np.maximum(end, first), found[0].full_first, found[0].full_end)
+        return box
+
+    def _box(self, total: int) -> TileCount:
+        ranges = self.box()
+        box = {stream: (r.first, r.end) for stream, r in ranges.items()}
+        inside = np.ones((), dtype=np.int64)
+        for found in ranges.values():
+            inside = inside * (found.full_end - found.full_first)
+        unmasked = self._sum(inside) if self.visits.share != "all" else 0
         between = np.ones((), dtype=np.int64)
         for first, end in box.values():
             between = between * (end - first)
@@ -146,7 +162,7 @@ class _Counting:
 
     # ranges
 
-    def _range(self, term: Term, stream: str, *, full: bool) -> _Range:
+    def _range(self, term: Term, stream: str, *, full: bool) -> Range:
         """As ``RangeLowering.tile_range`` in the kernel."""
         lower, upper, needed = self._bounds(term, stream)
         wanted = (lower <= upper) & needed
@@ -156,12 +172,12 @@ class _Counting:
         first = low // tile
         end = np.maximum((high + tile) // tile, first)
         if not full:
-            return _Range(first, end, first, first)
+            return Range(first, end, first, first)
         most = self._reduced(np.maximum, np.where(needed, lower, _NEVER), 0)
         least = self._reduced(np.minimum, np.where(needed, upper, -1), _NEVER)
         full_first = np.minimum(np.maximum((np.maximum(most, 0) + tile - 1) // tile, first), end)
         full_end = np.minimum(np.maximum(np.maximum(least + 1, 0) // tile, full_first), end)
-        return _Range(first, end, full_first, full_end)
+        return Range(first, end, full_first, full_end)
 
     def _bounds(self, term: Term, stream: str) -> tuple[Array, Array, Array]:
         """The first and last element each row needs, and whether it needs any."""
@@ -204,15 +220,8 @@ class _Counting:
 
     def _tested(self, box: Mapping[str, tuple[Array, Array]], guard: Expr) -> int:
         """The tiles of a box in which some element may count."""
-        test = interval_test(guard, self.facts.params, self.facts.cascade)
-        axes = (*self.rows.indices, *self.visits.stream)
-        lengths = dict(zip(self.rows.indices, self.programs, strict=True)) | self.counts
-        variables = dict(grid(lengths).variables)
-        for index in axes:
-            variables |= self._ends(axes, index, lengths[index])
-        for extremum in test.extrema:
-            variables |= self._extremes(axes, extremum)
-        condition = test.possible
+        over, possible = self.possible(guard)
+        variables, condition = dict(over.variables), possible
         for stream, (first, end) in box.items():
             variables[f"{_FIRST} {stream}"] = first.reshape(*first.shape, *(1 for _ in self.visits.stream))
             variables[f"{_END} {stream}"] = end.reshape(*end.shape, *(1 for _ in self.visits.stream))
@@ -222,7 +231,19 @@ class _Counting:
                 Op("lt", (at, IndexVar(f"{_END} {stream}"))),
                 condition,
             )
-        return count(condition, Grid(axes, lengths, variables), frozenset(self.visits.stream), self.facts)
+        return count(condition, over.with_variables(variables), frozenset(self.visits.stream), self.facts)
+
+    def possible(self, guard: Expr) -> tuple[Grid, Expr]:
+        """Every pair of a program and a tile as a grid, and in which of them the guard may hold."""
+        test = interval_test(guard, self.facts.params, self.facts.cascade)
+        axes = (*self.rows.indices, *self.visits.stream)
+        lengths = dict(zip(self.rows.indices, self.programs, strict=True)) | self.counts
+        variables = dict(grid(lengths).variables)
+        for index in axes:
+            variables |= self._ends(axes, index, lengths[index])
+        for extremum in test.extrema:
+            variables |= self._extremes(axes, extremum)
+        return Grid(axes, lengths, variables), test.possible
 
     def _tile_of(self, index: str) -> int:
         return {**dict(self.rows.rows), **self.tiles}.get(index, 1)
@@ -250,13 +271,13 @@ def _padded(shape: tuple[int, ...], axes: int) -> tuple[int, ...]:
     return shape if len(shape) == axes else (1,) * axes
 
 
-def _disjoint(ranges: list[_Range]) -> list[_Range]:
+def _disjoint(ranges: list[Range]) -> list[Range]:
     """The same tiles, each once, in ascending order: as ``RangeLowering.disjoint`` in the kernel."""
     ordered = list(ranges)
     for last in range(len(ordered) - 1, 0, -1):
         for at in range(last):
             ordered[at], ordered[at + 1] = _sorted_pair(ordered[at], ordered[at + 1])
-    result: list[_Range] = []
+    result: list[Range] = []
     reached: Array | None = None
     for item in ordered:
         if reached is None:
@@ -267,16 +288,16 @@ def _disjoint(ranges: list[_Range]) -> list[_Range]:
         end = np.maximum(item.end, first)
         full_first = np.minimum(np.maximum(item.full_first, first), end)
         full_end = np.minimum(np.maximum(item.full_end, full_first), end)
-        result.append(_Range(first, end, full_first, full_end))
+        result.append(Range(first, end, full_first, full_end))
         reached = end
     return result
 
 
-def _sorted_pair(a: _Range, b: _Range) -> tuple[_Range, _Range]:
+def _sorted_pair(a: Range, b: Range) -> tuple[Range, Range]:
     swap = b.first < a.first
 
-    def pick(x: _Range, y: _Range) -> _Range:
-        return _Range(
+    def pick(x: Range, y: Range) -> Range:
+        return Range(
             np.where(swap, y.first, x.first), np.where(swap, y.end, x.end),
             np.where(swap, y.full_first, x.full_first), np.where(swap, y.full_end, x.full_end),
         )  # fmt: skip

@@ -9,7 +9,7 @@ import click
 
 from attn_dsl.version import __version__
 
-_COMMANDS = ("check", "fmt", "show", "run", "test", "cache")
+_COMMANDS = ("check", "fmt", "show", "picture", "report", "run", "test", "cache")
 
 _HELP = """Write an attention mechanism as a cascade of Einsums; check it, read it, run it.
 
@@ -17,6 +17,8 @@ _HELP = """Write an attention mechanism as a cascade of Einsums; check it, read 
 Examples:
   attn check my.attn                 is it legal, does it become a kernel?
   attn show my.attn                  its passes over the data, and why
+  attn picture my.attn               its mask and tiles; -o mask.png draws them
+  attn report my.attn -o page.html    a page with all of it
   attn run my.attn --size i=200      run it on random input, compare with its meaning
   attn test my.attn                  a property test against its meaning
 

@@ -110,7 +110,7 @@ def _inputs(
 ) -> dict[str, torch.Tensor]:
     import torch
 
-    from attn_dsl.cli.random_inputs import example_sizes, random_arguments
+    from attn_dsl.runtime.random_inputs import example_sizes, random_arguments
 
     kinds = {"bf16": torch.bfloat16, "f16": torch.float16, "f32": torch.float32, "f64": torch.float64}
     return random_arguments(cascade, example_sizes(cascade, params, sizes), kinds[dtype], device, seed)

@@ -26,6 +26,7 @@ from attn_dsl.runtime.sizes import DTYPES, NAMES, bind, by_name, conforming
 
 if TYPE_CHECKING:
     from attn_dsl.account.model import Analysis
+    from attn_dsl.report.picture import Picture
 
 TARGETS = ("triton", "cpu", "interpreter")
 
@@ -199,6 +200,30 @@ class Attention:
                     backward,
                 )
             )
+
+    def picture(
+        self, kind: str = "mask", *, tensor: str | None = None, tensors: Mapping[str, torch.Tensor] | None = None,
+        tiles: tuple[int, int] | None = None, dtype: torch.dtype | str | None = None, device: str | None = None,
+        **sizes: int,
+    ) -> Picture:  # fmt: skip
+        """What it looks like: ``mask``, the pairs and tiles; ``tiles`` alone; ``weights``; ``roofline``;
+        ``histogram``, of tiles by kind. ``str()`` of it is text, ``.save("mask.png")`` draws it by matplotlib.
+
+        ``tensors``: inputs, by name; those that are needed and not given are made up, which the picture says.
+        ``tensor``: for weights, which; by default the last over rows and keys. ``sizes``, ``dtype``, ``device``,
+        ``tiles``: as ``analyze``; lengths that are not given are such that what the params bound shows.
+        ArgumentError, NotLoweredError."""
+        from attn_dsl.account.analysis import DEFAULT_DEVICE
+        from attn_dsl.report.masks import MaskRequest
+        from attn_dsl.report.picture import picture
+
+        with _sources(self.specification):
+            row, stream = self.schedule.row_tile, self.schedule.stream_tile
+            chosen = tiles or ((row, stream) if row and stream else None)
+            request = MaskRequest(
+                self.cascade, self.params, sizes, tensors or {}, chosen, device or DEFAULT_DEVICE, dtype
+            )
+            return picture(request, kind, tensor)
 
     # from arguments to results
 

@@ -34,6 +34,7 @@ def test_every_stage_is_inside_the_package(wheel: ZipFile) -> None:
         ("grammar", ".attn"),
         ("grammar", ".lark"),
         ("templates", ".j2"),
+        ("templates", ".css"),
     ):
         inside = {f"attn_dsl/{name}" for name in _tracked(folder, suffix)}
         assert inside <= names, f"missing from the wheel: {sorted(inside - names)}"
