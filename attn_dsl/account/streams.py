@@ -227,6 +227,7 @@ class _Sorted:
             self.tables.append(table)
         # Several keys are numbered by what occurs together, so that the codes stay small.
         self.codes, codes = _ranks(codes) if len(self.tables) > 1 else (None, codes)
+        self.number = int(codes.max()) + 1 if len(codes) else 0
         code = codes * (counter.length + 1) + chosen
         self.ordered = code if (np.diff(code) > 0).all() else np.sort(code)
 
@@ -242,9 +243,15 @@ class _Sorted:
         if self.codes is not None:
             code, found = _look_up(self.codes, code)
             known = known & found
+        if first.size == end.size == 1:  # the same stretch for every row: counted once for each key
+            each = self._between(np.arange(self.number, dtype=np.int64), first.ravel(), end.ravel())
+            return np.where(known, each[code] if self.number else 0, 0)
+        return np.where(known, self._between(code, first, end), 0)
+
+    def _between(self, code: Array, first: Array, end: Array) -> Array:
+        """How many positions with a key's code lie in a stretch of the stream."""
         base = code * (self.counter.length + 1)
-        low, high = np.searchsorted(self.ordered, base + first), np.searchsorted(self.ordered, base + end)
-        return np.where(known, high - low, 0)
+        return np.searchsorted(self.ordered, base + end) - np.searchsorted(self.ordered, base + first)
 
 
 def _ranks(values: Array) -> tuple[Array, Array]:

@@ -218,7 +218,11 @@ def spread(name: str, args: Sequence[Measured], result: Tensor, model: Model) ->
         gap = args[0].partial.value.to(torch.float64) - args[1].partial.value
         reach = errors[0] + errors[1]
         return ((gap.abs() <= reach) & (reach > 0)).to(torch.float64)
-    return _over_corners(name, args, errors, moving, result, model)
+    largest = _over_corners(name, args, errors, moving, result, model)
+    if name in ("div", "floordiv", "mod"):  # of a divisor that may be 0, the corners say nothing
+        near = (errors[1] > 0) & (_size(args[1].partial) <= errors[1])
+        largest = torch.where(near, torch.inf, largest)
+    return largest
 
 
 def _over_corners(

@@ -39,8 +39,8 @@ class Work:
     masked: bool = True
 
     def unmasked(self) -> Work:
-        """The same over tiles in which every element counts."""
-        return Work(self.phase, self.targets, self.passes, {}, {}, masked=False)
+        """The same over tiles in which every element counts, and so is present."""
+        return Work(self.phase, self.targets, self.passes, {}, dict.fromkeys(self.flagged, TRUE), masked=False)
 
 
 class Assembly:

@@ -153,3 +153,20 @@ output O[i, e], R[i, e]
     rows = [0, 1, 3, 4]  # in row 2 an f32 holds nothing of the scores beside the bias
     torch.testing.assert_close(found[0][rows].double(), expected[0][rows], atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(found[1].double(), expected[1], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("target", ["cpu", "interpreter"])
+def test_rows_are_present_by_their_full_tiles(target: str) -> None:
+    """Where one term has bounds and another is tested, tiles that are full by the first are in no masked loop."""
+    text = """attention find
+input S[b, i, j], label[b, j]: i32, V[b, j, e]
+X[b,i,j]  = S[b,i,j]  where i - j < 2 or label[b,j] == 0
+O[b,i,e] += X[b,i,j] * V[b,j,e]
+output O[b, i, e]
+"""
+    schedule = attn_dsl.Schedule(row_tile=16, stream_tile=16)
+    attention = attn_dsl.compile(text, target=target, schedule=schedule)
+    for keys in (16, 40):
+        label = torch.arange(2 * keys).view(2, keys).int() % 3
+        arguments = (torch.randn(2, 17, keys), label, torch.randn(2, keys, 4))
+        torch.testing.assert_close(attention(*arguments), attention.reference(*arguments).float())

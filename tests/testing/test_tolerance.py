@@ -204,3 +204,16 @@ def test_rankings_are_judged_where_the_order_is_certain() -> None:
     assert expected["A"].error.tolist() == [0.0, math.inf]
     assert compare(torch.tensor([[False, True, False], [False, True, False]]), expected["T"]).wrong == 0
     assert compare(torch.tensor([[True, False, False], [False, True, False]]), expected["T"]).wrong == 2
+
+
+@pytest.mark.parametrize("score", [80.0, 90.0, 300.0])
+def test_a_quotient_of_what_underflows_is_not_judged(score: float) -> None:
+    """In f32 both weights are 0, and 0 / 0 is NaN; in f64 they are small and have a ratio."""
+    text = """attention ratio
+        input s[i, j], V[j]
+        P[i,j] = l1_normalise[j](exp(-s[i,j]))
+        O[i]  += P[i,j] * V[j]
+        output O[i]"""
+    arguments = {"s": torch.tensor([[score, score + 3]]), "V": torch.ones(2)}
+    bound = meaning(text, arguments, {"i": 1, "j": 2})["O"].error
+    assert bool(bound.isinf().all()) == (score > 85)
