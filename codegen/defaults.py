@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from math import prod
 
 from attn_dsl.codegen.context import Tiles
 from attn_dsl.codegen.machine import Machine
@@ -80,10 +81,11 @@ def _stream_lanes(
 def make_tiles(
     rows: tuple[str, ...], streams: tuple[tuple[str, ...], ...], whole: Mapping[str, int],
     inner: frozenset[str], positional: frozenset[str], schedule: Schedule, machine: Machine, least: int = 16,
-    least_beside: int = 1,
+    least_beside: int = 1, beside_rows: frozenset[str] = frozenset(),
 ) -> Tiles:  # fmt: skip
     """Lanes for every index. ``inner``: whole indices that stand beside a stream in one operand's rows (the
-    tokens of a block): they share the stream's lanes. ``positional``: indices whose value matters, as that of a
+    tokens of a block): they share the stream's lanes. ``beside_rows``: the same beside the rows, where blocks are these;
+    a CPU's vectors want rows. ``positional``: indices whose value matters, as that of a
     position does and that of a head does not: of a stream of several indices they have the lanes. ``least``: of a
     stream; a matrix product takes 16; ``least_beside``: of one that shares its lanes."""
     beside = 1
@@ -96,4 +98,7 @@ def make_tiles(
         for i, n in _stream_lanes(group, positional, max(lanes, least_beside if inner else least))
     }
     extents = {i: padded_extent(n, i not in inner, machine) for i, n in whole.items()}
-    return Tiles(share_lanes(rows, schedule.row_tile or 16), tiles, extents)
+    row_lanes = schedule.row_tile or 16
+    if machine.pads:
+        row_lanes = max(row_lanes // prod(next_power_of_two(whole[index]) for index in beside_rows), 2)
+    return Tiles(share_lanes(rows, row_lanes), tiles, extents)

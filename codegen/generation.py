@@ -195,6 +195,7 @@ class _Generation:
         whole = {i: self.sizes[i] for i in sorted(self.roles.whole) if i in self.sizes}
         self._check_whole(whole, plan)
         inner = self._inner(plan)
+        beside = self._beside_rows(plan) - inner
         extents = {i: padded_extent(n, i not in inner, machine) for i, n in whole.items()}
         operand = min((d for d in self.dtypes.values() if is_float(d)), key=len, default="f32")
         row_axis = "_".join(plan.rows)
@@ -207,7 +208,7 @@ class _Generation:
             )  # fmt: skip
             context = KernelContext(
                 self.cascade, self.flow, self.roles, plan,
-                make_tiles(plan.rows, groups, whole, inner, self.flow.positional, schedule, machine, 1 if attempt > 1 else LEAST_LANES, LEAST_LANES if attempt == 1 and thin else 1), storage, self.params, self.sizes,
+                make_tiles(plan.rows, groups, whole, inner, self.flow.positional, schedule, machine, 1 if attempt > 1 else LEAST_LANES, LEAST_LANES if attempt == 1 and thin else 1, beside), storage, self.params, self.sizes,
                 self.real, self.result if is_float(self.result) else "f32", TileBuilder(order),
                 {t: _KIND_DTYPES.get(k, self.real) for t, k in self.kinds.items()}, machine,
             )  # fmt: skip
@@ -289,6 +290,16 @@ class _Generation:
         """Whole indices that streamed reductions reduce together with a stream."""
         over = {i for t in plan.targets for i in self.flow.over(t)}
         return frozenset(over & self.roles.whole)
+
+    def _beside_rows(self, plan: KernelPlan) -> frozenset[str]:
+        """Whole indices that pairs of rows and streams have as well: each row stands for as many."""
+        streams = {s for t in plan.targets for s in self.flow.over(t)} & self.roles.streams
+        computed = {t for name in plan.targets for t in self.flow.ancestors(name)} - plan.available
+        pairs = [
+            {*self.flow.dims(t)} for t in self.flow.reductions if t in computed and t not in plan.targets
+        ]
+        found = [dims for dims in pairs if dims & streams and dims & {*plan.rows}]
+        return frozenset().union(*found) & self.roles.whole
 
     def _check_whole(self, whole: dict[str, int], plan: KernelPlan) -> None:
         for index, size in whole.items():

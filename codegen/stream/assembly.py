@@ -40,7 +40,9 @@ class Work:
 
     def unmasked(self) -> Work:
         """The same over tiles in which every element counts, and so is present."""
-        return Work(self.phase, self.targets, self.passes, {}, dict.fromkeys(self.flagged, TRUE), masked=False)
+        return Work(
+            self.phase, self.targets, self.passes, {}, dict.fromkeys(self.flagged, TRUE), masked=False
+        )
 
 
 class Assembly:
