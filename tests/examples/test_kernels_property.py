@@ -35,6 +35,7 @@ def seed(name: str) -> int:
     return crc32(name.encode())
 
 
+@pytest.mark.usefixtures("quick_builds")  # what is built with all optimisations, test_kernels.py compares
 @pytest.mark.parametrize("name", LOWERED)
 def test_native_kernels_agree_with_the_reference(name: str) -> None:
     agrees(name, "cpu")
