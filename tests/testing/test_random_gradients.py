@@ -21,4 +21,4 @@ def test_gradients_of_random_mechanisms(chunk: int) -> None:
     cases = [run_case(number, SEED, "cpu", gradients=True) for number in numbers]
     reports = [case.report for case in cases if case.outcome is Outcome.FAILED]
     assert not reports, "\n\n".join(reports)
-    assert [case.outcome for case in cases].count(Outcome.REFUSED) <= CHUNK // 2 + 1
+    assert [case.outcome for case in cases].count(Outcome.REFUSED) <= CHUNK // 2
