@@ -8,6 +8,7 @@ that ``log(x) if x > 0 else 0`` does not send back 0 * inf = NaN.
 from __future__ import annotations
 
 from functools import reduce
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -163,7 +164,31 @@ def _member(expr: Member, scope: Scope) -> Partial:
 
 def cast(value: Tensor, dtype: str, real: torch.dtype) -> Tensor:
     """Round to the dtype, then hold the result as every value of its kind is held."""
+    if value.is_floating_point() and _DTYPES[dtype].is_floating_point:
+        return _Rounded.apply(value, _DTYPES[dtype])  # type: ignore[no-any-return]
     rounded = value.to(_DTYPES[dtype])
     if rounded.is_floating_point():
         return rounded.to(real)
     return rounded if dtype == "bool" else rounded.to(torch.int64)
+
+
+class _Rounded(torch.autograd.Function):
+    """Rounding, whose derivative is 1. torch's own rounds the derivative to the dtype as well, which is no part of it."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(value: Tensor, dtype: torch.dtype) -> Tensor:
+        return value.to(dtype).to(value.dtype)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        return gradients[0], None
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Any:
+        return tangents[0].clone()

@@ -95,3 +95,13 @@ def test_products_and_keyed_maxima() -> None:
     leaf = torch.tensor([[1.0, 4.0, 2.0], [3.0, 0.0, 5.0]]).double().requires_grad_()
     meaning(keyed, {"x": leaf}, o=2)["Y"].backward()
     assert_close(leaf.grad, torch.tensor([[0.0, 1, 0], [0, 0, 1]]).double())
+
+
+def test_what_goes_back_through_a_cast_is_not_rounded() -> None:
+    text = "input x[i], y[i]\nY[i] = f16(x[i]) * y[i]\noutput Y[i]"
+    y = normal(3, seed=1)
+    assert torch.equal(gradient(text, normal(3, seed=0), y)[0], y)
+    _, tangent = torch.func.jvp(
+        lambda x: meaning(text, {"x": x, "y": y})["Y"], (normal(3, seed=0),), (torch.ones(3).double(),)
+    )
+    assert torch.equal(tangent, y)
