@@ -55,7 +55,7 @@ def default_schedule(
         stages = min(stages, 2)
     return Schedule(
         schedule.row_tile or row, schedule.stream_tile or stream, schedule.num_warps or warps,
-        schedule.num_stages or stages,
+        schedule.num_stages or stages, schedule.max_registers,
     )  # fmt: skip
 
 

@@ -250,6 +250,7 @@ class _Generation:
             grid,
             schedule.num_warps or 4,
             schedule.num_stages or 1,
+            schedule.max_registers,
         )
         return LoweredKernel(plan, tiles, text, kernel)
 

@@ -98,6 +98,12 @@ class Kernel:
     grid: tuple[GridFactor, ...]
     num_warps: int
     num_stages: int
+    max_registers: int | None = None
+
+    def options(self) -> dict[str, int]:
+        """What Triton's compiler is told."""
+        limit = {} if self.max_registers is None else {"maxnreg": self.max_registers}
+        return {"num_warps": self.num_warps, "num_stages": self.num_stages} | limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,4 +154,5 @@ def _kernel(data: dict[str, Any]) -> Kernel:
         grid=tuple(GridFactor(tuple(g["indices"]), g["tile"]) for g in data["grid"]),
         num_warps=data["num_warps"],
         num_stages=data["num_stages"],
+        max_registers=data["max_registers"],
     )

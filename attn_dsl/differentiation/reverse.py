@@ -33,6 +33,7 @@ from attn_dsl.ir.cascade import Axis, Cascade, Einsum, Index, Input, Output, Ran
 from attn_dsl.ir.expr import Const, Expr, IndexVar, Op, Read, Select, Span
 from attn_dsl.ir.walk import index_names, tensors_read
 from attn_dsl.rewrites import normal_form
+from attn_dsl.rewrites.algebra import conjunction
 from attn_dsl.rewrites.definitions import fresh_name, statement_reads, whole_read
 from attn_dsl.rewrites.kinds import Kind, Kinds
 
@@ -396,8 +397,11 @@ class _Reverse:
     def _contribute(
         self, name: str, dims: tuple[str, ...], over: tuple[str, ...], amount: Expr, where: Expr | None, span: Span | None
     ) -> None:  # fmt: skip
-        keys = tuple(IndexVar(d) for d in dims)
-        self._statements.append(Einsum(name, dims, keys, Reduction.SUM, over, amount, where, span))
+        amount, asked = _asked_once(amount, over)
+        guard = conjunction((where, *asked))
+        self._statements.append(
+            Einsum(name, dims, _plain_keys(dims), Reduction.SUM, over, amount, guard, span)
+        )
 
     def _adjoint_name(self, tensor: str, extra: tuple[str, ...]) -> str:
         known = self._adjoints.setdefault(tensor, {})
@@ -419,6 +423,19 @@ class _Reverse:
         else:  # of both sides or of neither: a tile of rows gives its share, and the rows are summed at the end
             summed = self._roles.whole | (set() if mine else sequences - self._first_rows)
         return tuple(i for i in rest if i in summed), tuple(i for i in rest if i not in summed)
+
+
+def _asked_once(amount: Expr, over: tuple[str, ...]) -> tuple[Expr, tuple[Expr, ...]]:
+    """What is summed where conditions hold that are the same for the whole sum, and these conditions: where they
+    do not, nothing arrives, which to an adjoint is 0."""
+    match amount:
+        case Select(condition=c, then=a, otherwise=b) if (
+            ZERO in (a, b) and over and not {*over} & {*index_names(c)}
+        ):
+            inner, asked = _asked_once(b if a == ZERO else a, over)
+            return inner, (Op("not", (c,)) if a == ZERO else c, *asked)
+        case _:
+            return amount, ()
 
 
 def _plain_keys(dims: tuple[str, ...]) -> tuple[Expr, ...]:

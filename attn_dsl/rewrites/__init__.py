@@ -9,10 +9,20 @@ from attn_dsl.rewrites.dead_statements import dead_statements
 from attn_dsl.rewrites.distribute import distribute
 from attn_dsl.rewrites.hoist import hoist
 from attn_dsl.rewrites.hoist_extremum import hoist_extremum
+from attn_dsl.rewrites.hoist_guards import hoist_guards
 from attn_dsl.rewrites.simplify import simplify
 from attn_dsl.rewrites.sum_first import sum_first
 
-_REARRANGE = (simplify, dead_statements, common_subexpressions, distribute, hoist, sum_first, hoist_extremum)
+_REARRANGE = (
+    simplify,
+    dead_statements,
+    common_subexpressions,
+    distribute,
+    hoist,
+    hoist_guards,
+    sum_first,
+    hoist_extremum,
+)
 _ROUNDS = 32
 
 

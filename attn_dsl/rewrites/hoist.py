@@ -10,6 +10,7 @@ the body was absent and so was the sum; now the quotient is: nothing changes.
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 from attn_dsl.ir.cascade import Cascade, Einsum, Reduction, Statement
 from attn_dsl.ir.expr import IndexVar
@@ -96,10 +97,14 @@ def _hoist_apart(
     """Contributions with normalisers of their own: each is summed first, then scaled, then added.
 
     ``O += P1 * V1;  O += P2 * V2``  ->  ``O_sum += w1 * V1;  O += O_sum / l1;  ...``
+
+    So is one that then is a sum which is there anyway.
     """
     result: list[tuple[Statement, ...]] = []
     for statement, factoring in zip(sums, parted, strict=True):
-        if not statement.over or not blocking(factoring.hoisted, statement.over, definitions):
+        inner = rebuilt(statement, "", factoring.kept, factoring.guards)
+        known = factoring.hoisted and _is_computed(inner, definitions)
+        if not statement.over or not (known or blocking(factoring.hoisted, statement.over, definitions)):
             result.append((statement,))
             continue
         name = fresh_name(cascade, f"{statement.target}_sum", taken)
@@ -107,3 +112,8 @@ def _hoist_apart(
         inner = rebuilt(statement, name, factoring.kept or (Factor(ONE),), factoring.guards)
         result.append((inner, _scaled(statement, name, factoring.hoisted, Reduction.SUM)))
     return tuple(result)
+
+
+def _is_computed(wanted: Einsum, definitions: Definitions) -> bool:
+    """Whether another tensor is this sum."""
+    return any(replace(s, target="", span=wanted.span) == wanted for s in definitions.cascade.statements)

@@ -80,9 +80,8 @@ def _compile(function: Any, kernel: Kernel, architecture: str) -> KernelResource
     signature = {a.name: _type(a) for a in kernel.arguments} | dict.fromkeys(constants, "constexpr")
     attributes = {(at,): [["tt.divisibility", 16]] for at, a in enumerate(kernel.arguments) if _is_aligned(a)}
     source = ASTSource(function, signature=signature, constexprs=constants, attrs=attributes)
-    options = {"num_warps": kernel.num_warps, "num_stages": kernel.num_stages}
     try:
-        compiled = triton.compile(source, target=target, options=options)
+        compiled = triton.compile(source, target=target, options=kernel.options())
     except Exception as error:  # the compiler's own errors have no common base
         lines = [line for line in str(error).splitlines() if line.strip()]
         raise TargetError(

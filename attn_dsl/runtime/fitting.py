@@ -9,8 +9,8 @@ specialisation: the cache keeps what fitted.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
-from dataclasses import fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from math import prod
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from attn_dsl.codegen.program import Kernel, Program
 from attn_dsl.codegen.schedule import Schedule
 from attn_dsl.codegen.specialisation import Specialisation
 from attn_dsl.ir.cascade import Cascade
-from attn_dsl.runtime.ahead_of_time import lower
+from attn_dsl.runtime.ahead_of_time import KernelResources, lower
 from attn_dsl.runtime.cache import Entry
 
 # From the table's own to ever smaller tiles, shared by more warps.
@@ -35,6 +35,28 @@ LADDER = (
 )  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class _Fit:
+    """A kernel under a schedule."""
+
+    schedule: Schedule
+    lanes: int
+    resources: KernelResources
+
+    @property
+    def spilled(self) -> int:
+        """Bytes a thread."""
+        return self.resources.spilled_bytes
+
+    def with_all_registers(self) -> Schedule | None:
+        """The schedule for a kernel that spills although a thread could have more registers, else None: ptxas spills
+        a few where that lets twice the programs onto a processor."""
+        most = min(255, 65536 // (32 * self.resources.num_warps))
+        held = self.spilled > 0 and self.resources.registers < most and self.schedule.max_registers is None
+        is_cuda = self.resources.architecture.startswith("cuda")
+        return replace(self.schedule, max_registers=most) if held and is_cuda else None
+
+
 def fitted(cascade: Cascade, specialisation: Specialisation) -> Program:
     """The program in which every kernel has the first schedule of the ladder with which it spills nothing, else the
     one with which it spills least.
@@ -43,19 +65,24 @@ def fitted(cascade: Cascade, specialisation: Specialisation) -> Program:
     """
     steps = tuple(dict.fromkeys(_over(specialisation.schedule, step) for step in LADDER))
     program = generate(cascade, replace(specialisation, schedule=steps[0]))
-    first = [_lanes(kernel) for kernel in program.kernels]
-    best = [(spilled, 0) for spilled in _spilled_bytes(program, range(len(first)), specialisation)]
-    for at in range(1, len(steps)):
-        open_kernels = [k for k, (spilled, _) in enumerate(best) if spilled]
-        if not open_kernels:
-            break
-        schedules = [steps[at if k in open_kernels else step] for k, (_, step) in enumerate(best)]
-        program = generate(cascade, specialisation, schedules)
-        # Tiles that were too large at first are not made larger.
-        tried = [k for k in open_kernels if _lanes(program.kernels[k]) <= first[k]]
-        for k, spilled in zip(tried, _spilled_bytes(program, tried, specialisation), strict=True):
-            best[k] = min(best[k], (spilled, at))
-    return generate(cascade, specialisation, [steps[step] for _, step in best])
+    best = first = _fits(program, dict.fromkeys(range(len(program.kernels)), steps[0]), specialisation)
+
+    def tried(schedules: Mapping[int, Schedule]) -> dict[int, _Fit]:
+        """Each of these kernels with its schedule, but where its tiles would be larger than at first."""
+        if not schedules:
+            return {}
+        chosen = [schedules.get(k, fit.schedule) for k, fit in best.items()]
+        program = generate(cascade, specialisation, chosen)
+        smaller = {k: s for k, s in schedules.items() if _lanes(program.kernels[k]) <= first[k].lanes}
+        return _fits(program, smaller, specialisation)
+
+    for step in steps:
+        spilling = [k for k, fit in best.items() if fit.spilled]
+        found = best if step == steps[0] else tried(dict.fromkeys(spilling, step))
+        roomier = {k: s for k, fit in found.items() if (s := fit.with_all_registers()) is not None}
+        for fits in (found, tried(roomier)):
+            best = best | {k: fit for k, fit in fits.items() if fit.spilled < best[k].spilled}
+    return generate(cascade, specialisation, [fit.schedule for fit in best.values()])
 
 
 def _over(given: Schedule, step: Schedule) -> Schedule:
@@ -69,10 +96,16 @@ def _lanes(kernel: Kernel) -> int:
     return prod(n for _, n in kernel.constants)
 
 
-def _spilled_bytes(program: Program, kernels: Sequence[int], specialisation: Specialisation) -> list[int]:
-    """What each of the kernels spills, in order."""
-    chosen = replace(program, kernels=tuple(program.kernels[k] for k in kernels))
+def _fits(
+    program: Program, schedules: Mapping[int, Schedule], specialisation: Specialisation
+) -> dict[int, _Fit]:
+    """What these kernels of a program take, which was generated with these schedules for them."""
+    kernels = [program.kernels[k] for k in schedules]
     with tempfile.TemporaryDirectory(prefix="attn_dsl_") as folder:
         source = Path(folder) / "kernels.py"
         source.write_text(program.source, encoding="utf-8")
-        return [kernel.spilled_bytes for kernel in lower(Entry(chosen, source), specialisation.architecture)]
+        found = lower(Entry(replace(program, kernels=tuple(kernels)), source), specialisation.architecture)
+    return {
+        k: _Fit(schedule, _lanes(kernel), resources)
+        for (k, schedule), kernel, resources in zip(schedules.items(), kernels, found, strict=True)
+    }

@@ -124,4 +124,4 @@ def _launch(
         with interpreting():
             function[(programs,)](**values)
     else:
-        function[(programs,)](**values, num_warps=kernel.num_warps, num_stages=kernel.num_stages)
+        function[(programs,)](**values, **kernel.options())
