@@ -74,3 +74,16 @@ def test_contributions_with_normalisers_of_their_own_are_summed_apart() -> None:
         O_sum_2[i,e] += exp(y[i,j]) * V[j,e] where j <= i
         O[i,e] += O_sum_2[i,e] / n[i]"""
     assert_rewritten(hoist(load(before, "O[i, e]")), after, "O[i, e]")
+
+
+def test_a_contribution_that_is_a_multiple_of_another_sum_reads_it() -> None:
+    before = """
+        a[i] += x[i,j] * c[j]
+        O[i] += x[i,j] * c[j] / r[i]
+        O[i] += r[i]"""
+    after = """
+        a[i] += x[i,j] * c[j]
+        O_sum[i] += x[i,j] * c[j]
+        O[i] += O_sum[i] / r[i]
+        O[i] += r[i]"""
+    assert_rewritten(hoist(load(before, "O[i], a[i]")), after, "O[i], a[i]")
