@@ -164,6 +164,8 @@ def _member(expr: Member, scope: Scope) -> Partial:
 
 def cast(value: Tensor, dtype: str, real: torch.dtype) -> Tensor:
     """Round to the dtype, then hold the result as every value of its kind is held."""
+    if value.dtype == _DTYPES[dtype]:
+        return value
     if value.is_floating_point() and _DTYPES[dtype].is_floating_point:
         return _Rounded.apply(value, _DTYPES[dtype])  # type: ignore[no-any-return]
     rounded = value.to(_DTYPES[dtype])
