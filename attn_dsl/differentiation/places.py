@@ -2,6 +2,7 @@
 
 T[i, j]                   plain: at its own indices, or at others of the statement's
 T[j + t - 2, d]           shifted: solved for an index, j = k - t + 2, whose name is then free
+T[i, j - i]               both: j = k + i
 T[table[i], d]            computed: what each (i, d) sends is collected by itself, and sent to its place at the end
 """
 
@@ -52,7 +53,7 @@ def place_of(read: Read, dims: tuple[str, ...], space: tuple[str, ...], cascade:
     declared: list[Index] = []
     elsewhere = [n for slot in read.indices for n in index_names(slot)]
     for slot, dim in zip(read.indices, dims, strict=True):
-        if isinstance(slot, IndexVar) and elsewhere.count(slot.name) == 1:
+        if isinstance(slot, IndexVar) and slot.name not in found:
             found.append(slot.name)
             continue
         used = {*space, *found, *(d.name for d in declared), *elsewhere}

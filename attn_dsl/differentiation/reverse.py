@@ -67,6 +67,12 @@ class _Sent:
     dims: tuple[str, ...]
     keys: tuple[Expr, ...]
 
+    @property
+    def layout(self) -> tuple[str, ...]:
+        """How it is stored: what is still to be summed outermost, so that features lie innermost as in the input."""
+        placed = {n for key in self.keys for n in index_names(key)}
+        return (*(d for d in self.dims if d not in placed), *(d for d in self.dims if d in placed))
+
 
 def backward(cascade: Cascade, wanted: Iterable[str] | None = None, real: str = "f32") -> Backward:
     """The backward pass for the inputs ``wanted`` (default: all floating ones). ``real``: the dtype of accumulators,
@@ -118,7 +124,7 @@ class _Reverse:
         finish, finished = self._finish({n: parts for n, parts in sent.items() if n not in direct})
         results = [self._direct_result(n, t) for n, t in direct.items()]
         results += [
-            self._result(p.tensor, p.dims) for n, parts in sent.items() if n not in direct for p in parts
+            self._result(p.tensor, p.layout) for n, parts in sent.items() if n not in direct for p in parts
         ]
         cascade = self._cascade(results + self._kept_results(kept), kept)
         presences = presences_read(cascade, {*self._roles.streamed})
@@ -190,10 +196,10 @@ class _Reverse:
                 read |= {t for key in part.keys for t in tensors_read(key)}
                 placed = {n for key in part.keys for n in index_names(key)}
                 over = tuple(d for d in part.dims if d not in placed)
-                body = whole_read(part.tensor, part.dims)
+                body = whole_read(part.tensor, part.layout)
                 statements.append(Einsum(names[name], declared.dims, part.keys, Reduction.SUM, over, body))
             outputs.append(Output(names[name], declared.axes))
-        parts = dict.fromkeys((p.tensor, p.dims) for found in sent.values() for p in found)
+        parts = dict.fromkeys((p.tensor, p.layout) for found in sent.values() for p in found)
         inputs = [Input(tensor, tuple(Axis((d,)) for d in dims)) for tensor, dims in parts]
         cascade = replace(
             forward,

@@ -19,6 +19,7 @@ from attn_dsl.ir.expr import (
     Select,
     SizeOf,
 )
+from attn_dsl.ir.index_sums import collected
 
 
 def children(expr: Expr) -> tuple[Expr, ...]:
@@ -79,10 +80,10 @@ def transform(expr: Expr, rule: Callable[[Expr], Expr]) -> Expr:
 
 
 def substitute(expr: Expr, values: Mapping[str, Expr]) -> Expr:
-    """Replace index variables by expressions; ``size(i)`` keeps its meaning."""
+    """Replace index variables by expressions; ``size(i)`` keeps its meaning. Sums of indices are collected."""
 
     def rule(node: Expr) -> Expr:
-        return values.get(node.name, node) if isinstance(node, IndexVar) else node
+        return values.get(node.name, node) if isinstance(node, IndexVar) else collected(node)
 
     return transform(expr, rule) if values else expr
 

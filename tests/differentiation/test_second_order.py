@@ -19,20 +19,16 @@ from tests.examples.cases import CASES
 
 pytestmark = pytest.mark.usefixtures("quick_builds")
 
-# Sums over rows at the end (alibi), computed places (token_gather), several streams (sink_key), a product of weights.
+# Sums over rows at the end (alibi), computed places (token_gather, relative_logits), several streams (sink_key).
 CHECKED = (
     "basic/cross_causal",
     "cache/token_gather",
     "heads/grouped_query",
+    "normalisers/sink_key",
     "normalisers/sink_logits",
     "positions/alibi",
+    "positions/relative_logits",
 )
-# The reason why there is no second derivative by kernels: what the first one computes (d_X, d_S) is read at computed
-# places; the adjoint of the weights would be stored.
-WITHOUT_SECOND = {
-    "normalisers/sink_key": "for all pairs",
-    "positions/relative_logits": "read at computed places",
-}
 # Ranking has no kernels yet.
 WITHOUT_TANGENT = ("coming/block_selection",)
 
@@ -221,13 +217,6 @@ def test_what_has_no_tangent_says_so(name: str) -> None:
     attention, arguments = example(name, "f64")
     with pytest.raises(NotLoweredError, match="not lowered to a kernel yet"):
         moved(attention, arguments, drawn_like(arguments))
-
-
-@pytest.mark.parametrize("name", WITHOUT_SECOND)
-def test_what_has_no_second_derivative_says_so(name: str) -> None:
-    attention, arguments = example(name, "f64")
-    with pytest.raises(NotLoweredError, match=WITHOUT_SECOND[name]):
-        twice(attention, arguments)
 
 
 def test_a_derivative_never_stores_pairs() -> None:
