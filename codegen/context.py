@@ -23,11 +23,13 @@ COMMENT_COLUMNS = 90
 
 @dataclass(frozen=True, slots=True)
 class Tiles:
-    """Lanes of each tiled index (``BLOCK_I``) and padded extent of each whole one, powers of two."""
+    """Lanes of each tiled index (``BLOCK_I``) and padded extent of each whole one, powers of two. ``bands``: for a
+    stream, the axis of the diagonals of a tile of rows and stream, and its lanes."""
 
     rows: tuple[tuple[str, int], ...]
     streams: Mapping[str, int]
     whole: Mapping[str, int]
+    bands: Mapping[str, tuple[str, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

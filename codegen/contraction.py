@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from attn_dsl.analysis.presence import TRUE, conjunction, conjuncts
+from attn_dsl.codegen.band import Band, BandLowering
 from attn_dsl.codegen.context import KernelContext, Scope
 from attn_dsl.codegen.lowering import ExpressionLowering
 from attn_dsl.codegen.numbers import is_float, join_dtypes
@@ -61,6 +62,7 @@ class ContractionLowering:
         self.context = context
         self.expressions = expressions
         self.builder = context.builder
+        self.bands = BandLowering(context, expressions)
         expressions.contract = self.contract
         expressions.presence_of = self.presence_of
 
@@ -240,6 +242,9 @@ class ContractionLowering:
         parts = [(f, self.expressions.lower(f.expr, scope)) for f in factors(body)]
         if not any(is_float(n.dtype) for _, n in parts) and not any(f.inverted for f, _ in parts):
             return None
+        along = self._along_diagonals(parts, guards, axes, scope, accumulator)
+        if along is not None:
+            return along
         inner = [(f, n) for f, n in parts if set(n.axes) & set(axes)]
         outer = [(f, n) for f, n in parts if not set(n.axes) & set(axes)]
         row = self.context.row_axis
@@ -273,6 +278,52 @@ class ContractionLowering:
                 b = self._finite_where_used(guard, b, axes, scope)
         a, b = (self._inside(operand, axes, Reduction.SUM, scope) for operand in (a, b))
         return self._dot(a, b, axes, dtype, outer, accumulator, skips=skips)
+
+    def _along_diagonals(
+        self, parts: list[tuple[Factor, Node]], guards: Sequence[Node], axes: tuple[str, ...], scope: Scope,
+        accumulator: Node | None,
+    ) -> Node | None:  # fmt: skip
+        """A sum of products with what is read along the diagonals of the tile, or None."""
+        found = [(p, b) for p in parts if (b := self.bands.find(p[0].expr, p[1], scope)) is not None]
+        if len(found) != 1 or found[0][0][0].inverted:
+            return None
+        (factor, band), rest = found[0], [p for p in parts if p is not found[0][0]]
+        inner = [(f, n) for f, n in rest if set(n.axes) & set(axes)]
+        outer = [(f, n) for f, n in rest if not set(n.axes) & set(axes)]
+        dtype = self._operand_dtype(inner, [factor])
+        if not inner or not set(axes) <= set(factor[1].axes) or not self._has_products(dtype):
+            return None
+        other = self._product(inner)
+        sides = {band.row, band.stream}
+        if axes == (band.stream,):
+            if not {a for n in (other, *guards) for a in n.axes} <= sides:
+                return None
+            return self._skewed(other, band, guards, dtype, outer, scope, accumulator)
+        if sides & set(axes) or guards or len(sides & set(other.axes)) != 1:
+            return None
+        if not set(axes) <= set(other.axes) <= sides | set(axes):
+            return None
+        places = self.bands.load(band, scope)
+        operands = (other, places) if self.context.row_axis in other.axes else (places, other)
+        a, b = (self._inside(operand, axes, Reduction.SUM, scope) for operand in operands)
+        value = self.bands.along(self._dot(a, b, axes, dtype, [], None, skips=False), band)
+        value = self._product([(Factor(Const(1.0)), value), *outer]) if outer else value
+        return value if accumulator is None else self.expressions.operate("add", accumulator, value)
+
+    def _skewed(
+        self, weights: Node, band: Band, guards: Sequence[Node], dtype: str, outer: list[tuple[Factor, Node]],
+        scope: Scope, accumulator: Node | None,
+    ) -> Node:  # fmt: skip
+        """A sum over the stream: the weights along the diagonals, times the band."""
+        skips = self.context.machine.skips
+        guard = self._counts(guards)
+        weights = self.expressions.real(weights)
+        if guard is not None or skips:
+            weights = self._counted(guard or self.builder.const(True), weights, skips=skips)
+        places = self.bands.load(band, scope)
+        axes = tuple(a for a in places.axes if a == self.context.tiles.bands[band.stream][0])
+        skewed = self.bands.skewed(weights, band)
+        return self._dot(skewed, places, axes, dtype, outer, accumulator, skips=skips)
 
     def _counted(self, guard: Node, value: Node, *, skips: bool) -> Node:
         """0 in lanes that do not count; -0 there and nowhere else, where the product is to tell them apart."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from math import prod
 
 from attn_dsl.codegen.context import Tiles
@@ -102,3 +103,12 @@ def make_tiles(
     if machine.pads:
         row_lanes = max(row_lanes // prod(next_power_of_two(whole[index]) for index in beside_rows), 2)
     return Tiles(share_lanes(rows, row_lanes), tiles, extents)
+
+
+def with_bands(tiles: Tiles, axes: Mapping[str, str], machine: Machine) -> Tiles:
+    """The tiles with the diagonals of rows and each of these streams, under the names of their axes."""
+    rows = prod(n for _, n in tiles.rows)
+    lanes = {stream: rows + tiles.streams[stream] for stream in axes}  # one more than there are: it fills vectors
+    if machine.pads:
+        lanes = {stream: next_power_of_two(n) for stream, n in lanes.items()}
+    return replace(tiles, bands={stream: (axis, lanes[stream]) for stream, axis in axes.items()})

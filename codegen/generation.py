@@ -11,7 +11,7 @@ from attn_dsl.codegen.binding import bind, launch_params
 from attn_dsl.codegen.context import KernelContext, Storage, Tiles, buffer_storage, collecting_storage
 from attn_dsl.codegen.cpu.emit import emit_module as emit_cpu
 from attn_dsl.codegen.cpu.footprint import stack_bytes
-from attn_dsl.codegen.defaults import attempts, default_schedule, make_tiles, padded_extent
+from attn_dsl.codegen.defaults import attempts, default_schedule, make_tiles, padded_extent, with_bands
 from attn_dsl.codegen.dependence import Dependence
 from attn_dsl.codegen.kernel_text import KernelText
 from attn_dsl.codegen.machine import Machine, machine_of
@@ -199,16 +199,21 @@ class _Generation:
         extents = {i: padded_extent(n, i not in inner, machine) for i, n in whole.items()}
         operand = min((d for d in self.dtypes.values() if is_float(d)), key=len, default="f32")
         row_axis = "_".join(plan.rows)
-        order = (row_axis, *("_".join(g) for g in groups), *sorted(whole, key=lambda i: (i not in inner, i)))
+        bands = self._band_axes(plan, groups)
+        ordered = sorted(whole, key=lambda i: (i not in inner, i))
+        order = (row_axis, *("_".join(g) for g in groups), *ordered, *bands.values())
 
         def lowered(attempt: int) -> tuple[Schedule, KernelContext, KernelBody]:
             schedule = default_schedule(
                 given, self.spec.architecture, self.real if self.real == "f64" else operand,
                 self._lanes_held(plan, extents), attempt,
             )  # fmt: skip
+            tiles = make_tiles(
+                plan.rows, groups, whole, inner, self.flow.positional, schedule, machine,
+                1 if attempt > 1 else LEAST_LANES, LEAST_LANES if attempt == 1 and thin else 1, beside,
+            )  # fmt: skip
             context = KernelContext(
-                self.cascade, self.flow, self.roles, plan,
-                make_tiles(plan.rows, groups, whole, inner, self.flow.positional, schedule, machine, 1 if attempt > 1 else LEAST_LANES, LEAST_LANES if attempt == 1 and thin else 1, beside), storage, self.params, self.sizes,
+                self.cascade, self.flow, self.roles, plan, with_bands(tiles, bands, machine), storage, self.params, self.sizes,
                 self.real, self.result if is_float(self.result) else "f32", TileBuilder(order),
                 {t: _KIND_DTYPES.get(k, self.real) for t, k in self.kinds.items()}, machine,
             )  # fmt: skip
@@ -229,9 +234,12 @@ class _Generation:
         tiles = context.tiles
         lengths = {row_axis: " * ".join(f"BLOCK_{i.upper()}" for i in plan.rows)}
         lengths |= {"_".join(g): " * ".join(f"BLOCK_{i.upper()}" for i in g) for g in groups}
-        lengths |= {i: f"BLOCK_{i.upper()}" for i in tiles.whole}
+        lengths |= {i: f"BLOCK_{i.upper()}" for i in (*tiles.whole, *bands.values())}
         lengths = {axis: lengths[axis] for axis in order}  # every tile has its axes in this order
-        blocks = {**dict(tiles.rows), **tiles.streams, **tiles.whole}
+        used = {axis for node in _nodes(body) for axis in node.axes}
+        diagonals = {axis: lanes for axis, lanes in tiles.bands.values() if axis in used}
+        lengths = {a: t for a, t in lengths.items() if a in used or a not in bands.values()}
+        blocks = {**dict(tiles.rows), **tiles.streams, **tiles.whole, **diagonals}
         constants = tuple((f"BLOCK_{i.upper()}", n) for i, n in blocks.items())
         name = f"{self.cascade.name}_kernel" + (f"_{at}" if len(self.plans) > 1 else "")
         text = KernelText(
@@ -287,6 +295,17 @@ class _Generation:
         ordered = [tuple(sorted(g, key=names.index)) for g in groups]
         return tuple(sorted(ordered, key=lambda g: names.index(g[0])))
 
+    def _band_axes(self, plan: KernelPlan, groups: tuple[tuple[str, ...], ...]) -> dict[str, str]:
+        """Names for the diagonals of a tile of rows and stream, where each is one index."""
+        names = {i.name for i in self.cascade.indices} | {d for i in self.cascade.inputs for d in i.dims}
+        found: dict[str, str] = {}
+        for group in groups if len(plan.rows) == 1 else ():
+            axis = f"{group[0]}_band"
+            while axis in names:
+                axis += "_"
+            found |= {group[0]: axis} if len(group) == 1 else {}
+        return found
+
     def _inner(self, plan: KernelPlan) -> frozenset[str]:
         """Whole indices that streamed reductions reduce together with a stream."""
         over = {i for t in plan.targets for i in self.flow.over(t)}
@@ -336,7 +355,7 @@ def _lanes(
     tiles: Tiles, plan: KernelPlan, groups: tuple[tuple[str, ...], ...], order: tuple[str, ...]
 ) -> dict[str, int]:
     """The lanes of every axis of a kernel's tiles."""
-    blocks = {**dict(tiles.rows), **tiles.streams, **tiles.whole}
+    blocks = {**dict(tiles.rows), **tiles.streams, **tiles.whole, **dict(tiles.bands.values())}
     members = {"_".join(g): g for g in (plan.rows, *groups)}
     return {axis: prod(blocks[i] for i in members.get(axis, (axis,))) for axis in order}
 

@@ -37,7 +37,7 @@ def _parted(cascade: Cascade, statement: Statement, taken: set[str]) -> tuple[St
             if found is not None:
                 name = fresh_name(cascade, f"{statement.target}_sum", taken)
                 taken.add(name)
-                return _two(statement, index, found, name)
+                return _two(cascade, statement, index, found, name)
     return (statement,)
 
 
@@ -59,11 +59,13 @@ def _indices(exprs: Sequence[Expr]) -> frozenset[str]:
     return frozenset(name for expr in exprs for name in index_names(expr))
 
 
-def _two(statement: Einsum, index: str, inner: tuple[Factor, ...], name: str) -> tuple[Statement, ...]:
+def _two(
+    cascade: Cascade, statement: Einsum, index: str, inner: tuple[Factor, ...], name: str
+) -> tuple[Statement, ...]:
     guards = conjuncts(statement.where)
     inside = [c for c in guards if index in index_names(c)]
     found = dict.fromkeys(n for e in (*(f.expr for f in inner), *inside) for n in index_names(e))
-    dims = tuple(n for n in found if n != index)
+    dims = _as_laid_out(cascade, tuple(n for n in found if n != index))
     # What holds of an element of the new tensor as a whole bounds it as well: it is not computed elsewhere.
     shared = [c for c in guards if c not in inside and set(index_names(c)) <= set(dims)]
     first = Einsum(
@@ -77,3 +79,10 @@ def _two(statement: Einsum, index: str, inner: tuple[Factor, ...], name: str) ->
         where=conjunction(c for c in guards if c not in inside),
     )  # fmt: skip
     return (first, then)
+
+
+def _as_laid_out(cascade: Cascade, dims: tuple[str, ...]) -> tuple[str, ...]:
+    """The dims in the order of the first tensor that has all of them: features stay innermost, and equal sums are equal."""
+    tensors = (*(i.dims for i in cascade.inputs), *(s.dims for s in cascade.statements))
+    known = next((t for t in tensors if set(dims) <= set(t)), dims)
+    return tuple(d for d in known if d in dims)

@@ -82,8 +82,8 @@ class Items:
         self.blocks = list(_blocks(body))
         self._live(body)
         self._factors = {
-            id(o) for b in self.blocks for n in b.items if isinstance(n, Node) and n.operation == "dot"
-            for o in n.operands[:2]
+            id(o) for b in self.blocks for n in b.items if isinstance(n, Node) and n.operation in ("dot", "gather")
+            for o in n.operands[: 2 if n.operation == "dot" else 1]
         }  # fmt: skip
         self._sums = {id(a): a for b in self.blocks for a in self._summed(b)}
         self.of_block = {id(block): self._items(block) for block in self.blocks}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from attn_dsl.codegen.cpu.nests import Arrangement
@@ -72,10 +73,10 @@ class Names:
         """The name of a node, or of a state."""
         return self.identifier(node.attributes[0]) if node.operation == "state" else self._names[id(node)]
 
-    def element(self, node: Node) -> str:
-        """The current lane of a named node or state."""
+    def element(self, node: Node, lanes: Mapping[str, str] = MappingProxyType({})) -> str:
+        """The current lane of a named node or state, or of some axes the given ones."""
         axes = self.arrangement.ordered(node.axes)
-        return self.of(node) + "".join(f"[lane_{a}]" for a in axes)
+        return self.of(node) + "".join(f"[{lanes.get(a, f'lane_{a}')}]" for a in axes)
 
     def label(self, node: Node) -> str:
         """A name for a node that has none of the user's."""

@@ -224,6 +224,9 @@ class NestPrinter:
                 return self.names.of(node)
 
     def _expression(self, node: Node) -> str:
+        if node.operation == "gather":
+            source, lane = node.operands
+            return self.names.element(source, {node.attributes[0]: self._text(lane)})
         parts = [self._text(o) for o in node.operands]
         if node.operation != "load":
             return operation(node, parts)

@@ -42,7 +42,7 @@ def product_call(node: Node, names: Names, arrangement: Arrangement, lanes: Lane
     a, b = (_array(o, names, arrangement, lanes) for o in node.operands[:2])
     out = _array(node, names, arrangement, lanes)
     reduced, operand, skips = node.attributes
-    row = next(iter(lanes.text))
+    row = a.axes[-1]  # innermost: rows, or what stands for them, fill the vectors
     contracted = max((x for x in b.axes if x in reduced), key=lanes.count.__getitem__)
     kept = [x for x in b.axes if x not in reduced]
     column = max(kept, key=lanes.count.__getitem__, default=None)

@@ -246,6 +246,8 @@ class KernelPrinter:
                 return f"tl.where({', '.join(self._expanded(o, node.axes) for o in node.operands)})"
             case "reduce":
                 return self._reduce(node)
+            case "gather":
+                return self._gather(node)
             case "dot":
                 return self._dot(node)
             case _:
@@ -337,6 +339,14 @@ class KernelPrinter:
             case _:
                 self.used.add("_multiply")
                 return f"tl.reduce({text}, {axis}, _multiply)"
+
+    def _gather(self, node: Node) -> str:
+        source, lane = node.operands
+        (axis,) = node.attributes
+        (new,) = (a for a in node.axes if a not in source.axes)
+        order = tuple(axis if a == new else a for a in node.axes)
+        text = self._permuted(self.text(source), source.axes, order)
+        return f"tl.gather({text}, {self._expanded(lane, node.axes)}, {order.index(axis)})"
 
     def _dot(self, node: Node) -> str:
         a, b, *accumulator = node.operands
