@@ -284,8 +284,8 @@ class ContractionLowering:
         accumulator: Node | None,
     ) -> Node | None:  # fmt: skip
         """A sum of products with what is read along the diagonals of the tile, or None."""
-        found = [(p, b) for p in parts if (b := self.bands.find(p[0].expr, p[1], scope)) is not None]
-        if len(found) != 1 or found[0][0][0].inverted:
+        found = [(p, band) for p in parts if (band := self._band_of(*p, scope)) is not None]
+        if len(found) != 1:
             return None
         (factor, band), rest = found[0], [p for p in parts if p is not found[0][0]]
         inner = [(f, n) for f, n in rest if set(n.axes) & set(axes)]
@@ -293,37 +293,67 @@ class ContractionLowering:
         dtype = self._operand_dtype(inner, [factor])
         if not inner or not set(axes) <= set(factor[1].axes) or not self._has_products(dtype):
             return None
-        other = self._product(inner)
-        sides = {band.row, band.stream}
+        other, sides = self._product(inner), {band.row, band.stream}
+        places = factor[0].expr
         if axes == (band.stream,):
             if not {a for n in (other, *guards) for a in n.axes} <= sides:
                 return None
-            return self._skewed(other, band, guards, dtype, outer, scope, accumulator)
+            skewed = self.skewed(other, guards, band, band.row)
+            read = self.expressions.lower(places, self.bands.scope(band, scope))
+            skips = self.context.machine.skips
+            return self._dot(skewed, read, (band.axis,), dtype, outer, accumulator, skips=skips)
         if sides & set(axes) or guards or len(sides & set(other.axes)) != 1:
             return None
         if not set(axes) <= set(other.axes) <= sides | set(axes):
             return None
-        places = self.bands.load(band, scope)
-        operands = (other, places) if self.context.row_axis in other.axes else (places, other)
-        a, b = (self._inside(operand, axes, Reduction.SUM, scope) for operand in operands)
+        read = self.expressions.lower(places, self.bands.scope(band, scope))
+        a, b = (self._inside(operand, axes, Reduction.SUM, scope) for operand in (other, read))
         value = self.bands.along(self._dot(a, b, axes, dtype, [], None, skips=False), band)
         value = self._product([(Factor(Const(1.0)), value), *outer]) if outer else value
         return value if accumulator is None else self.expressions.operate("add", accumulator, value)
 
-    def _skewed(
-        self, weights: Node, band: Band, guards: Sequence[Node], dtype: str, outer: list[tuple[Factor, Node]],
-        scope: Scope, accumulator: Node | None,
-    ) -> Node:  # fmt: skip
-        """A sum over the stream: the weights along the diagonals, times the band."""
+    def _band_of(self, factor: Factor, node: Node, scope: Scope) -> Band | None:
+        """The diagonals along which a factor is read that varies with rows, stream and features."""
+        if factor.inverted or not isinstance(factor.expr, Read) or node.operation != "load" or len(node.axes) < 3:
+            return None
+        return self.bands.find(factor.expr.indices, scope)
+
+    def skewed(self, weights: Node, guards: Sequence[Node], band: Band, kept: str) -> Node:
+        """Weights of rows and keys, where all ``guards`` hold, by diagonals and the ``kept`` one of the two."""
         skips = self.context.machine.skips
-        guard = self._counts(guards)
-        weights = self.expressions.real(weights)
+        guard, weights = self._counts(guards), self.expressions.real(weights)
         if guard is not None or skips:
             weights = self._counted(guard or self.builder.const(True), weights, skips=skips)
-        places = self.bands.load(band, scope)
-        axes = tuple(a for a in places.axes if a == self.context.tiles.bands[band.stream][0])
-        skewed = self.bands.skewed(weights, band)
-        return self._dot(skewed, places, axes, dtype, outer, accumulator, skips=skips)
+        return self.bands.skewed(weights, band, kept)
+
+    def summed_along(
+        self, body: Expr, guards: Sequence[Node], band: Band, scope: Scope
+    ) -> Node | None:
+        """The elements of a body, where all ``guards`` hold, summed over each diagonal: None where they are no
+        product of weights by row and key with features of one of the two."""
+        parts = [(f, self.expressions.lower(f.expr, scope)) for f in factors(body)]
+        sides = {band.row, band.stream}
+        features = [(f, n) for f, n in parts if set(n.axes) - sides]
+        weights = [(f, n) for f, n in parts if (f, n) not in features]
+        dtype = self._operand_dtype(weights, features)
+        if not any(is_float(n.dtype) for _, n in weights) or not self._has_products(dtype):
+            return None
+        if any(not set(n.axes) <= sides for n in guards):
+            return None
+        value = self._product(weights)
+        if not sides <= {a for n in (value, *guards) for a in n.axes}:
+            return None
+        if not features:
+            return self.reduce_tile("add", self.skewed(value, guards, band, band.row), (band.row,))
+        other = self._product(features)
+        if len(set(other.axes) & sides) != 1:
+            return None
+        (kept,) = set(other.axes) & sides
+        skewed, skips = self.skewed(value, guards, band, kept), self.context.machine.skips
+        guard = self._counts(guards)
+        if guard is not None and not skips:
+            other = self._finite_where_used(guard, other, (kept,), scope)
+        return self._dot(skewed, other, (kept,), dtype, [], None, skips=skips)
 
     def _counted(self, guard: Node, value: Node, *, skips: bool) -> Node:
         """0 in lanes that do not count; -0 there and nowhere else, where the product is to tell them apart."""

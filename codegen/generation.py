@@ -256,7 +256,7 @@ class _Generation:
             tuple(context.arguments.values()),
             constants,
             grid,
-            schedule.num_warps or 4,
+            min(schedule.num_warps or 4, _most_warps(body, _lanes(tiles, plan, groups, order), self.spec.architecture)),
             schedule.num_stages or 1,
             schedule.max_registers,
         )
@@ -367,6 +367,18 @@ def _is_thin(body: KernelBody, lanes: Mapping[str, int]) -> bool:
         for node in _nodes(body)
         if node.operation == "dot"
     )
+
+
+def _most_warps(body: KernelBody, lanes: Mapping[str, int], architecture: str) -> int:
+    """How many warps a program may have: Triton's gather wants a warp to hold the gathered axis of its source, and no
+    two the same (``setOptimizedGatherLayout`` in its OptimizeThreadLocality)."""
+    threads, most = (64 if architecture.startswith("hip") else 32), 32
+    for node in _nodes(body):
+        if node.operation == "gather":
+            source, (axis,) = node.operands[0], node.attributes
+            others = prod(lanes[a] for a in source.axes if a != axis)
+            most = min(most, max(others * min(lanes[axis], threads) // threads, 1))
+    return most
 
 
 def _widest(body: KernelBody) -> int:

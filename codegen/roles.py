@@ -136,7 +136,8 @@ def split_rows(
     carried = {i for dims in operands for i in dims}
     free = [k for k in kept if k not in carried]
     if not free:
-        free = [k for k in kept if any(k not in dims for dims in operands)][-1:] or list(kept[-1:])
+        some = [k for k in kept if any(k not in dims for dims in operands)]
+        free = ([k for k in some if k in flow.positional] or some or list(kept))[-1:]
     rows = set(_innermost_axis(flow, free)) | {k for k in free if _meets_stream(flow, k, streams)}
     return tuple(k for k in kept if k not in rows), tuple(k for k in kept if k in rows)
 

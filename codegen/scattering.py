@@ -14,6 +14,7 @@ Validity", 2008). Both give the same bits every time.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 from attn_dsl.codegen.binding import means_as_sums
@@ -70,18 +71,17 @@ def _with_row(flow: Dependence, statement: Einsum) -> Einsum:
 
 
 def _rows(flow: Dependence, own: tuple[str, ...], sequences: tuple[str, ...]) -> tuple[str, ...]:
-    """The indices that are not streamed: those of a reduction over the others, whose kernel may then do both; else
-    all but the last that is summed."""
+    """The indices that are not streamed: those of a reduction over the others, whose kernel may then do both (of such
+    kernels the one with the fewest results); else all but the last that is summed."""
+    found: Counter[tuple[str, ...]] = Counter()
     for reduction in flow.reductions:
         kept = tuple(d for d in flow.dims(reduction) if not is_feature(flow, d))
         over = {*sequences} - {*kept}
-        if (
-            over
-            and over == {*flow.over(reduction)} & {*sequences}
-            and {*kept} <= {*sequences}
-            and not over & {*own}
-        ):
-            return kept
+        same = over == {*flow.over(reduction)} & {*sequences} and {*kept} <= {*sequences}
+        if over and same and not over & {*own}:
+            found[kept] += 1
+    if found:
+        return min(found, key=found.__getitem__)
     summed = [i for i in sequences if i not in own]
     return sequences if len(summed) < 2 else tuple(i for i in sequences if i != summed[-1])
 

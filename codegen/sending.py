@@ -33,18 +33,37 @@ class SendLowering:
         keys = tuple(self._total(k) for k in sending.keys)
         placed = {n for key in keys for n in index_names(key)}
         inner = tuple(i for i in part.over if i in self.context.tiles.whole and i not in placed)
-        value = self._value(part, inner, conditions, scope)
+        along = self._along_diagonals(part, inner, keys, conditions, scope)
+        if along is not None:
+            value, scope = along
+            exist = self._lanes(placed & {*self.context.tiles.whole}, (), scope)
+        else:
+            value = self._value(part, inner, conditions, scope)
+            exist = [c for c in conditions if not set(c.axes) & set(inner)]
+            exist += self._lanes((*part.dims, *placed), (*self.context.plan.rows, *scope.stream), scope)
         storage = self.context.storage[sending.tensor]
         parted = storage.axes[0] == (PARTS,)
         slots = (IndexVar(PARTS), *keys) if parted else keys
         offset, inside = self.expressions.address(Read(sending.tensor, slots), scope)
-        exist = [c for c in conditions if not set(c.axes) & set(inner)]
-        exist += [*self._existing(sending, scope), *self._lanes((*part.dims, *placed), scope)]
+        exist += self._existing(sending, scope)
         mask = self.expressions.all_of([*exist, *([] if inside is None else [inside])])
         pointer = self.context.argument(f"{sending.tensor}_ptr", Pointer(sending.tensor), storage.dtype)
         for row in self.context.plan.rows:  # what deals the tiles of rows to the parts needs their number
             self.expressions.size(row)
         return Store(pointer, offset, value, mask, adds=True)
+
+    def _along_diagonals(
+        self, part: Einsum, inner: tuple[str, ...], keys: tuple[Expr, ...], conditions: Sequence[Node], scope: Scope
+    ) -> tuple[Node, Scope] | None:
+        """Where all elements of a diagonal go to one place: their sum, and the scope in which keys are those of
+        diagonals."""
+        bands = self.contraction.bands
+        band = None if inner else bands.find(keys, scope)
+        if band is None:
+            return None
+        tiled = self._lanes((), (*self.context.plan.rows, *scope.stream), scope)
+        value = self.contraction.summed_along(part.body, [*conditions, *tiled], band, scope)
+        return None if value is None else (value, bands.scope(band, scope))
 
     def _value(self, part: Einsum, inner: tuple[str, ...], conditions: Sequence[Node], scope: Scope) -> Node:
         """An element, summed over the features that have no part in where it goes."""
@@ -65,8 +84,7 @@ class SendLowering:
         found = [self.context.flow.guards.presence(k) for k in sending.keys if not isinstance(k, IndexVar)]
         return [self.expressions.lower(c, scope) for e in found if e != TRUE for c in conjuncts(e)]
 
-    def _lanes(self, varying: Iterable[str], scope: Scope) -> list[Node]:
-        """Which lanes of the tile exist; ``varying``: the indices of an element."""
+    def _lanes(self, varying: Iterable[str], tiled: Iterable[str], scope: Scope) -> list[Node]:
+        """Which lanes of the tile exist; ``varying``: the indices of an element, of which whole ones may be padded."""
         whole = [d for d in varying if d in self.context.tiles.whole]
-        indices = dict.fromkeys((*self.context.plan.rows, *scope.stream, *whole))
-        return [bound for index in indices for bound in self.expressions.lane_bounds(index, scope)]
+        return [b for index in dict.fromkeys((*tiled, *whole)) for b in self.expressions.lane_bounds(index, scope)]

@@ -45,8 +45,11 @@ class Place:
         return tuple(dict.fromkeys((*(i for i in space if i not in gone), *self.dims)))
 
 
-def place_of(read: Read, dims: tuple[str, ...], space: tuple[str, ...], cascade: Cascade) -> Place:
-    """The place of a read of a tensor with these dims, in a statement over a space."""
+def place_of(
+    read: Read, dims: tuple[str, ...], space: tuple[str, ...], cascade: Cascade, streams: frozenset[str]
+) -> Place:
+    """The place of a read of a tensor with these dims, in a statement over a space. It is solved for one of ``streams``
+    where that can be: less is read by them than by rows, which have statistics too."""
     found: list[str] = []
     solved: list[tuple[str, Expr]] = []
     bounds: list[Expr] = []
@@ -64,7 +67,8 @@ def place_of(read: Read, dims: tuple[str, ...], space: tuple[str, ...], cascade:
         if not index_names(slot):
             bounds.append(Op("eq", (IndexVar(key), slot)))
             continue
-        index = next((n for n in index_names(slot) if _solvable(slot, n, elsewhere)), None)
+        solvable = [n for n in index_names(slot) if _solvable(slot, n, elsewhere)]
+        index = next((n for n in solvable if n in streams), next(iter(solvable), None))
         if index is None:
             return sent_place(read)
         value = _solution(slot, index, IndexVar(key))

@@ -283,7 +283,7 @@ class _Reverse:
         """Where a read receives its adjoint. An entry of a table that pairs share (a bias at a distance) is sent what each pair
         has for it: to solve its place for the pairs would compute these anew, off the diagonal."""
         dims = self._dims_of(read.tensor)
-        place = place_of(read, dims, space, self._forward)
+        place = place_of(read, dims, space, self._forward, self._roles.streams)
         sides = {n for slot in read.indices for n in index_names(slot)} & (self._rows | self._roles.streams)
         pairs = bool(sides & self._rows) and bool(sides & self._roles.streams)
         is_table = self._forward.input(read.tensor) is not None and not self._roles.whole & {*dims}

@@ -42,6 +42,11 @@ def product_call(node: Node, names: Names, arrangement: Arrangement, lanes: Lane
     a, b = (_array(o, names, arrangement, lanes) for o in node.operands[:2])
     out = _array(node, names, arrangement, lanes)
     reduced, operand, skips = node.attributes
+    before: list[str] = []
+    if a.axes[-1] in reduced and b.axes[-1] not in reduced:
+        a, b = b, a
+    elif a.axes[-1] in reduced:
+        a, before = _turned(a, VALUES[node.dtype], names, lanes)
     row = a.axes[-1]  # innermost: rows, or what stands for them, fill the vectors
     contracted = max((x for x in b.axes if x in reduced), key=lanes.count.__getitem__)
     kept = [x for x in b.axes if x not in reduced]
@@ -65,7 +70,14 @@ def product_call(node: Node, names: Names, arrangement: Arrangement, lanes: Lane
         counted = f"attn::multiply_counted<{shape}, {VALUES[node.dtype]}>({given});"
         calls = [f"if ({finite})", f"    {calls[0]}", "else", f"    {counted}"]
     lines = [f"for (int32_t lane_{x} = 0; lane_{x} < {lanes.text[x]}; ++lane_{x})" for x in looped]
-    return [*lines, *(f"    {call}" if lines else call for call in calls)]
+    return [*before, *lines, *(f"    {call}" if lines else call for call in calls)]
+
+
+def _turned(array: _Array, kind: str, names: Names, lanes: Lanes) -> tuple[_Array, list[str]]:
+    """An array of two axes with the other one innermost."""
+    name, axes = names.temporary(f"{array.name}_turned"), array.axes[::-1]
+    made = [f"alignas(64) {kind} {name}{lanes.shape(axes)};", f"attn::transpose({array.name}, {name});"]
+    return _Array(name, axes, array.lanes), made
 
 
 def _array(node: Node, names: Names, arrangement: Arrangement, lanes: Lanes) -> _Array:

@@ -70,22 +70,38 @@ def _uniform(seed, c0, c1, c2, c3):
 ''',
     # Every float is a whole number of 2^-149: the sum is held in digits of 32 bits, each in 64, so that 2^31 additions
     # need no carry. Integers add up to the same in any order. The last digit says what of it is not finite.
-    "_add_exactly": '''
+    "_add_digits": '''
 @triton.jit
-def _add_exactly(digits, x, mask):
+def _add_digits(digits, x, mask):
     bits = x.to(tl.int32, bitcast=True)
     exponent = (bits >> 23) & 255
     fraction = bits & 0x7FFFFF
-    whole = tl.where(exponent == 0, fraction, fraction | 0x800000).to(tl.int64)
-    place = tl.maximum(exponent, 1) - 1
-    shifted = whole << (place & 31).to(tl.int64)
-    shifted = tl.where(bits < 0, -shifted, shifted)
-    low, high = shifted & 0xFFFFFFFF, shifted >> 32
-    finite = mask & (exponent < 255)
-    tl.atomic_add(digits + (place >> 5), low, mask=finite & (low != 0), sem="relaxed")
-    tl.atomic_add(digits + (place >> 5) + 1, high, mask=finite & (high != 0), sem="relaxed")
     kind = tl.where(fraction != 0, 4, tl.where(bits < 0, 2, 1)).to(tl.int64)
     tl.atomic_or(digits + 9, kind, mask=mask & (exponent == 255), sem="relaxed")
+    mask = mask & (exponent < 255)
+    whole = tl.where(exponent == 0, fraction, fraction | 0x800000)
+    whole = tl.where(bits < 0, -whole, whole)
+    place = tl.maximum(exponent, 1) - 1
+    digits += place >> 5
+    place &= 31
+    low = whole << place
+    tl.atomic_add(digits, low.to(tl.uint32, bitcast=True).to(tl.int64), mask=mask & (low != 0), sem="relaxed")
+    high = whole >> (32 - tl.maximum(place, 1))
+    tl.atomic_add(digits + 1, high.to(tl.int64), mask=mask & (high != 0), sem="relaxed")
+''',
+    "_add_exactly": '''
+@triton.jit
+def _add_exactly(digits, x, mask):
+    if digits.numel < 2048:
+        _add_digits(digits, x, mask)
+    else:  # in two halves: digits of all lanes at once are too many for the registers
+        every = (tl.full(digits.shape, True, tl.int1) & mask).to(tl.int8)
+        summands = tl.zeros(digits.shape, tl.float32) + x
+        digits_1, digits_2 = tl.split(tl.reshape(digits, [digits.numel // 2, 2]))
+        x_1, x_2 = tl.split(tl.reshape(summands, [digits.numel // 2, 2]))
+        mask_1, mask_2 = tl.split(tl.reshape(every, [digits.numel // 2, 2]))
+        _add_digits(digits_1, x_1, mask_1 != 0)
+        _add_digits(digits_2, x_2, mask_2 != 0)
 ''',
 }  # fmt: skip
 
@@ -93,6 +109,7 @@ _NEEDS = {
     "_floor_div": ("_floor_mod",),
     "_tanh": ("_expm1",),
     "_softplus": ("_log1p",),
+    "_add_exactly": ("_add_digits",),
 }
 
 

@@ -143,6 +143,15 @@ ATTN_LANE bool is_finite(const T* b, int64_t b_n, int64_t b_k, int64_t K) {
     return largest != exponent;
 }
 
+// An array with its lanes the other way: rows, over which a product sums, no longer lie innermost.
+template <typename T, int M, int N>
+static inline void transpose(const T (&lanes)[M][N], T (&out)[N][M]) {
+    for (int n = 0; n < N; ++n) {
+        ATTN_LANES
+        for (int m = 0; m < M; ++m) out[n][m] = lanes[m][n];
+    }
+}
+
 // As multiply, without the products of lanes of a that do not count, which hold -0 (others never do): 0 * NaN is NaN.
 template <int I, int N, bool ADD, typename T>
 static inline void multiply_counted(

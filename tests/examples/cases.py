@@ -133,6 +133,8 @@ CASES: dict[str, Case] = {
     "positions/relative_bias": Case({**CROSS, "_bias_1": 11}, {"reach": 5}),
     "positions/bucket_bias": Case({"i": 40, "j": 40, "_bias_0": 8}, {"buckets": 8, "furthest": 20}),
     "positions/relative_logits": Case({"_E_1": 29}),
+    "positions/relative_vectors": Case({**CROSS, "_A_0": 11, "_B_0": 11}, {"reach": 5}),
+    "positions/transformer_xl": Case({"_R_1": 29}),
     "positions/rotary": Case(),
     "positions/forgetting": Case({"t": 29}),
     "normalisers/soft_cap": Case(params={"cap": 1.5}),

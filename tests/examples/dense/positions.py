@@ -42,6 +42,20 @@ def relative_logits(Q: Tensor, K: Tensor, V: Tensor, E: Tensor) -> Tensor:
     return softmax(scores(Q, K) + skewed / d**0.5, causal(Q, K)) @ V
 
 
+def relative_vectors(Q: Tensor, K: Tensor, V: Tensor, A: Tensor, B: Tensor, reach: int) -> Tensor:
+    """With a key and a value for every pair."""
+    place = (columns(K.shape[2]) - rows(Q.shape[2])).clamp(-reach, reach) + reach
+    logits = torch.einsum("bhid,bhijd->bhij", Q, K[:, :, None] + A[place]) / Q.shape[-1] ** 0.5
+    return torch.einsum("bhij,bhije->bhie", logits.softmax(-1), V[:, :, None] + B[place])
+
+
+def transformer_xl(Q: Tensor, K: Tensor, V: Tensor, R: Tensor, u: Tensor, v: Tensor) -> Tensor:
+    distance = (rows(Q.shape[2]) - columns(K.shape[2])).clamp(min=0)
+    content = (Q + u[:, None]) @ K.transpose(-1, -2)
+    position = torch.einsum("bhid,hijd->bhij", Q + v[:, None], R[:, distance])
+    return softmax((content + position) / Q.shape[-1] ** 0.5, causal(Q, K)) @ V
+
+
 def rotary(Q: Tensor, K: Tensor, V: Tensor, base: float) -> Tensor:
     """Rotation of complex pairs (x[d], x[d + D/2])."""
 
