@@ -296,7 +296,7 @@ class ContractionLowering:
         other, sides = self._product(inner), {band.row, band.stream}
         places = factor[0].expr
         if axes == (band.stream,):
-            if not {a for n in (other, *guards) for a in n.axes} <= sides:
+            if {a for n in (other, *guards) for a in n.axes} != sides:
                 return None
             skewed = self.skewed(other, guards, band, band.row)
             read = self.expressions.lower(places, self.bands.scope(band, scope))

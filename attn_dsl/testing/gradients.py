@@ -19,9 +19,10 @@ from attn_dsl.codegen.binding import launch_params
 from attn_dsl.differentiation import Backward, backward
 from attn_dsl.errors import AttnError
 from attn_dsl.ir.cascade import Cascade, Einsum, Index, Statement
-from attn_dsl.ir.expr import Cast, IndexVar, Read
+from attn_dsl.ir.expr import Cast, Expr, IndexVar, Read
+from attn_dsl.ir.walk import transform
 from attn_dsl.reference import evaluate
-from attn_dsl.rewrites.definitions import fresh_name
+from attn_dsl.rewrites.definitions import fresh_name, map_expressions
 from attn_dsl.runtime.sizes import NAMES, bind, evaluate_size
 from attn_dsl.testing.checking import Verdict
 from attn_dsl.testing.rounding import Bounded, bounded_results
@@ -123,10 +124,25 @@ def one_cascade(passes: Backward) -> Cascade:
     return replace(
         first,
         indices=tuple(indices.values()),
-        statements=(*first.statements, *last.statements),
+        statements=(*first.statements, *(_by_dims(s, first) for s in last.statements)),
         outputs=(*(o for o in first.outputs if o.name in wanted - finished), *last.outputs),
         saved=(),
     )
+
+
+def _by_dims(statement: Statement, first: Cascade) -> Statement:
+    """A statement of the end, which reads results of the beginning as they are laid out, reading them as they are
+    defined."""
+    laid_out = {o.name: [i for axis in o.axes for i in axis.indices] for o in first.outputs}
+    dims = {s.target: s.dims for s in first.statements}
+
+    def rule(expr: Expr) -> Expr:
+        if not isinstance(expr, Read) or expr.tensor not in laid_out:
+            return expr
+        slots = dict(zip(laid_out[expr.tensor], expr.indices, strict=True))
+        return replace(expr, indices=tuple(slots[d] for d in dims[expr.tensor]))
+
+    return map_expressions(statement, lambda expr: transform(expr, rule))
 
 
 def with_stored(cascade: Cascade, dtypes: Mapping[str, str]) -> Cascade:

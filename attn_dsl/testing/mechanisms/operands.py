@@ -23,6 +23,15 @@ def value(frame: Frame, feature: str = "e") -> str:
     return _operand(frame, "V", frame.key_row, frame.key, feature)
 
 
+def along(f: Frame, feature: str) -> str:
+    """A feature of the vector for a distance, clipped, in buckets or as it is, or for a sum of positions."""
+    i, j = f.at_query, f.at_key
+    place = f.one_of(
+        f"clamp({j} - {i}, -2, 3) + 2", f"{i} - {j}", f"{i} - {j} + 6", f"abs({i} - {j}) // 2", f"{i} + {j}"
+    )
+    return f.tensor("along", joined(f.own_heads, "_", feature), read=joined(f.own_heads, place, feature))
+
+
 def _operand(f: Frame, base: str, place: str, own: str, feature: str) -> str:
     if not f.choices.once_in(3):
         return f.tensor(base, joined(place, feature))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from attn_dsl.testing.mechanisms.frame import Frame, joined, laid_out
-from attn_dsl.testing.mechanisms.operands import value
+from attn_dsl.testing.mechanisms.operands import along, value
 from attn_dsl.testing.mechanisms.terms import unary
 
 
@@ -160,7 +160,13 @@ def _other_values(f: Frame, x: str, p: str) -> str:
     return _declared(f.define("F", columns, "+=", f"{p} * {f.tensor('U', joined(f.key_row, 'f'))}"), columns)
 
 
+def _values_along(f: Frame, x: str, p: str) -> str:
+    """A value for each distance."""
+    columns = joined(f.row, "e")
+    return _declared(f.define("G", columns, "+=", f"{p} * {along(f, 'e')}"), columns)
+
+
 _STATISTICS: tuple[Callable[[Frame, str, str], str], ...] = (
     _logsumexp, _extreme, _count, _entropy, _moment, _truth, _position, _expected_place, _product, _of_keys, _pairs,
-    _other_values,
+    _other_values, _values_along,
 )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from attn_dsl.testing.mechanisms.frame import Frame, joined
-from attn_dsl.testing.mechanisms.operands import key, query
+from attn_dsl.testing.mechanisms.operands import along, key, query
 from attn_dsl.testing.mechanisms.terms import term, unary
 
 
@@ -65,8 +65,20 @@ def _outer_features(f: Frame) -> str:
     return f.define("S", f.pair, "+=", f"{weights} * tanh({query(f)} + {key(f)})")
 
 
+def _by_distance(f: Frame) -> str:
+    """The query or the key meets a vector for their distance too."""
+    s = f.define("S", f.pair, "+=", f"{query(f)} * {key(f)}")
+    met = f.one_of(f"{query(f)}", f"{key(f)}", f"({query(f)} + 0.5)")
+    second = f"{met} * {along(f, 'd')}"
+    if f.choices.once_in(2):
+        return f.define("SS", f.pair, "=", f"{s} + {f.define('R', f.pair, '+=', second)}")
+    f.state(s.split("[")[0], f.pair, "+=", second)
+    return s
+
+
 _MEETINGS: tuple[Callable[[Frame], str], ...] = (
     _two_products, _weighted, _distance, _tropical, _additive, _some_features, _outer_features,
+    _by_distance, _by_distance,
 )  # fmt: skip
 
 
