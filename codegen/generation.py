@@ -192,7 +192,7 @@ class _Generation:
         machine = machine_of(self.spec.architecture)
         given = self.spec.schedule if self.schedules is None else self.schedules[at]
         groups = self._stream_groups(plan)
-        whole = {i: self.sizes[i] for i in sorted(self.roles.whole) if i in self.sizes}
+        whole = {i: self.sizes[i] for i in sorted(self.roles.whole) if i in self.sizes and i not in plan.rows}
         self._check_whole(whole, plan)
         inner = self._inner(plan)
         beside = self._beside_rows(plan) - inner
@@ -309,7 +309,7 @@ class _Generation:
     def _inner(self, plan: KernelPlan) -> frozenset[str]:
         """Whole indices that streamed reductions reduce together with a stream."""
         over = {i for t in plan.targets for i in self.flow.over(t)}
-        return frozenset(over & self.roles.whole)
+        return frozenset(over & self.roles.whole) - {*plan.rows}
 
     def _beside_rows(self, plan: KernelPlan) -> frozenset[str]:
         """Whole indices that pairs of rows and streams have as well: each row stands for as many."""
@@ -319,7 +319,7 @@ class _Generation:
             {*self.flow.dims(t)} for t in self.flow.reductions if t in computed and t not in plan.targets
         ]
         found = [dims for dims in pairs if dims & streams and dims & {*plan.rows}]
-        return frozenset().union(*found) & self.roles.whole
+        return frozenset().union(*found) & self.roles.whole - {*plan.rows}
 
     def _check_whole(self, whole: dict[str, int], plan: KernelPlan) -> None:
         for index, size in whole.items():

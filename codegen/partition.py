@@ -189,6 +189,14 @@ def _all_reads(flow: Dependence, roles: Roles, tensor: str) -> set[str]:
     return found
 
 
+def _rows_of_matrices(flow: Dependence, roles: Roles, targets: list[str]) -> tuple[str, ...]:
+    """The features that all targets keep, if each keeps several: a matrix of these, such as the gradient of a
+    projection, has rows of its own."""
+    kept = [{*flow.dims(t)} & roles.whole for t in targets]
+    common = set[str].intersection(*kept) if all(len(k) > 1 for k in kept) else set[str]()
+    return tuple(d for d in flow.dims(targets[0]) if d in common)
+
+
 def _finish(flow: Dependence, roles: Roles, drafts: list[_Draft], at: int) -> KernelPlan:
     draft = drafts[at]
     lead = (draft.targets or draft.stores)[0]
@@ -196,6 +204,9 @@ def _finish(flow: Dependence, roles: Roles, drafts: list[_Draft], at: int) -> Ke
     streams = frozenset(s for t in draft.targets for s in flow.over(t) & roles.streams)
     if draft.targets:
         programs, rows = split_rows(flow, kept, streams, roles.whole)
+        features = _rows_of_matrices(flow, roles, draft.targets)
+        if features and not {*rows} & flow.positional:
+            programs, rows = kept, features[-1:]
     else:
         programs, rows = kept[:-1], kept[-1:]
     if not rows:

@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from attn_dsl.codegen.dependence import Dependence
-from attn_dsl.ir.cascade import Einsum, Reduction
+from attn_dsl.ir.cascade import Axis, Einsum, Input, Reduction
 from attn_dsl.ir.expr import SizeOf
 from attn_dsl.ir.walk import index_names, walk
 
@@ -82,7 +82,7 @@ def is_feature(flow: Dependence, index: str) -> bool:
 
 
 def _lies_innermost(flow: Dependence, index: str) -> bool:
-    weights = [i for i in flow.cascade.inputs if _is_weight(flow, i.name)]
+    weights = [i for i in flow.cascade.inputs if _is_weight(flow, i.name) or _is_matrix(flow, i)]
     laid_out_alike = {w.axes for w in weights}  # such as their gradients
     layouts = [
         *(i for i in flow.cascade.inputs if i not in weights),
@@ -96,6 +96,20 @@ def _is_weight(flow: Dependence, tensor: str) -> bool:
     """Whether, wherever the input is read, some other operand varies with all that it varies with, and more."""
     mine = [indices for name, indices in flow.operands if name == tensor]
     return bool(mine) and all(any(m < other for _, other in flow.operands) for m in mine)
+
+
+def _is_matrix(flow: Dependence, tensor: Input) -> bool:
+    """Whether the input leads from features to features, as a projection does: both of its innermost indices lie
+    innermost wherever else they are, and not only where there are fewer axes (as those of tokens do in a number for
+    each)."""
+    others = [t.axes for t in (*flow.cascade.inputs, *flow.cascade.outputs) if t.axes != tensor.axes]
+
+    def is_of_features(axis: Axis) -> bool:
+        having = [axes for axes in others if any({*axis.indices} & {*a.indices} for a in axes)]
+        innermost = all(axes[-1].indices == axis.indices for axes in having)
+        return innermost and any(len(axes) >= len(tensor.axes) for axes in having)
+
+    return len(tensor.axes) > 1 and all(is_of_features(axis) for axis in tensor.axes[-2:])
 
 
 def _stream_operands(flow: Dependence, streams: set[str] | frozenset[str]) -> list[frozenset[str]]:

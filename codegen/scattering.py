@@ -78,7 +78,7 @@ def _rows(flow: Dependence, own: tuple[str, ...], sequences: tuple[str, ...]) ->
         kept = tuple(d for d in flow.dims(reduction) if not is_feature(flow, d))
         over = {*sequences} - {*kept}
         same = over == {*flow.over(reduction)} & {*sequences} and {*kept} <= {*sequences}
-        if over and same and not over & {*own}:
+        if kept and over and same and not over & {*own}:
             found[kept] += 1
     if found:
         return min(found, key=found.__getitem__)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from attn_dsl.codegen.dependence import Dependence
 from attn_dsl.codegen.roles import assign_roles
 from attn_dsl.codegen.scattering import kernel_form
@@ -10,5 +12,7 @@ from attn_dsl.ir.cascade import Cascade
 
 def whole_indices(cascade: Cascade) -> tuple[str, ...]:
     """The indices a tile holds entirely: their extents are part of the specialisation."""
-    roles = assign_roles(Dependence(kernel_form(cascade)))
+    formed = kernel_form(cascade)
+    computed = tuple(o for o in formed.outputs if o.name not in formed.saved)
+    roles = assign_roles(Dependence(replace(formed, outputs=computed)))
     return tuple(i.name for i in cascade.indices if i.name in roles.whole)
