@@ -39,17 +39,33 @@ def assign_roles(flow: Dependence) -> Roles:
     nested = {z: _nested_in(flow, z) for z in reduced}
     holding = {w for outer in nested.values() for w in outer}
     whole: set[str] = set()
+    projected: set[str] = set()
     for z, outer in nested.items():
         features = {w for w in outer if is_feature(flow, w) and not is_feature(flow, z)}
         whole |= features  # a norm over the features of an output does not make its keys whole
+        if _is_projected_beside(flow, z, outer):
+            projected.add(z)
+            continue
         if outer - features and not (z in holding | flow.positional and _is_long(flow, z)):
             whole.add(z)
     streams = reduced - whole
     streamed = tuple(r for r in flow.reductions if flow.over(r) & streams)
-    whole |= _value_features(flow, streamed, streams)
+    whole |= _value_features(flow, streamed, streams) - projected
     streams -= whole
     streamed = tuple(r for r in streamed if flow.over(r) & streams)
     return Roles(frozenset(whole), frozenset(streams), streamed)
+
+
+def _is_projected_beside(flow: Dependence, z: str, outer: set[str]) -> bool:
+    """Whether features are made of features, for elements of a sequence that some reduction goes through: each tile of
+    its rows would make them anew, so they are stored."""
+    if not is_feature(flow, z) or not any(is_feature(flow, w) for w in outer):
+        return False
+    made = [r for r in flow.reductions if z in flow.over(r)]
+    through = [(r, {d for d in flow.dims(r) if not is_feature(flow, d)}) for r in made]
+    return any(
+        seq & flow.over(q) and r in flow.ancestors(q) for r, seq in through for q in flow.reductions if q != r
+    )
 
 
 def _is_long(flow: Dependence, z: str) -> bool:
