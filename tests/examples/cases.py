@@ -103,6 +103,7 @@ CASES: dict[str, Case] = {
     "heads/latent": Case({**CROSS, "c": 12, "d": 4}, {"head": 16}),
     "heads/head_gates": Case(),
     "heads/gated_output": Case(),
+    "heads/output_projection": Case({"c": 14}),
     "heads/full_and_streaming": Case(params={"sinks": 2, "recent": 7}),
     "masks/sliding_window": Case(params={"window": 7}),
     "masks/sink_window": Case(params={"sinks": 2, "window": 7}),

@@ -53,6 +53,11 @@ def gated_output(Q: Tensor, K: Tensor, V: Tensor, G: Tensor) -> Tensor:
     return attend(Q, K, V, causal(Q, K)) / (1 + torch.exp(-G))
 
 
+def output_projection(Q: Tensor, K: Tensor, V: Tensor, W: Tensor) -> Tensor:
+    heads = attend(Q, K, V, causal(Q, K))
+    return heads.transpose(1, 2).flatten(2) @ W.flatten(0, 1)
+
+
 def full_and_streaming(Q: Tensor, K: Tensor, V: Tensor, alpha: Tensor, sinks: int, recent: int) -> Tensor:
     i, j = rows(Q.shape[2]), columns(K.shape[2])
     x, past = scores(Q, K), causal(Q, K)
