@@ -314,7 +314,12 @@ class ContractionLowering:
 
     def _band_of(self, factor: Factor, node: Node, scope: Scope) -> Band | None:
         """The diagonals along which a factor is read that varies with rows, stream and features."""
-        if factor.inverted or not isinstance(factor.expr, Read) or node.operation != "load" or len(node.axes) < 3:
+        if (
+            factor.inverted
+            or not isinstance(factor.expr, Read)
+            or node.operation != "load"
+            or len(node.axes) < 3
+        ):
             return None
         return self.bands.find(factor.expr.indices, scope)
 
@@ -326,9 +331,7 @@ class ContractionLowering:
             weights = self._counted(guard or self.builder.const(True), weights, skips=skips)
         return self.bands.skewed(weights, band, kept)
 
-    def summed_along(
-        self, body: Expr, guards: Sequence[Node], band: Band, scope: Scope
-    ) -> Node | None:
+    def summed_along(self, body: Expr, guards: Sequence[Node], band: Band, scope: Scope) -> Node | None:
         """The elements of a body, where all ``guards`` hold, summed over each diagonal: None where they are no
         product of weights by row and key with features of one of the two."""
         parts = [(f, self.expressions.lower(f.expr, scope)) for f in factors(body)]

@@ -108,7 +108,9 @@ def make_tiles(
 def with_bands(tiles: Tiles, axes: Mapping[str, str], machine: Machine) -> Tiles:
     """The tiles with the diagonals of rows and each of these streams, under the names of their axes."""
     rows = prod(n for _, n in tiles.rows)
-    lanes = {stream: rows + tiles.streams[stream] for stream in axes}  # one more than there are: it fills vectors
+    lanes = {
+        stream: rows + tiles.streams[stream] for stream in axes
+    }  # one more than there are: it fills vectors
     if machine.pads:
         lanes = {stream: next_power_of_two(n) for stream, n in lanes.items()}
     return replace(tiles, bands={stream: (axis, lanes[stream]) for stream, axis in axes.items()})

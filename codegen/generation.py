@@ -256,7 +256,10 @@ class _Generation:
             tuple(context.arguments.values()),
             constants,
             grid,
-            min(schedule.num_warps or 4, _most_warps(body, _lanes(tiles, plan, groups, order), self.spec.architecture)),
+            min(
+                schedule.num_warps or 4,
+                _most_warps(body, _lanes(tiles, plan, groups, order), self.spec.architecture),
+            ),
             schedule.num_stages or 1,
             schedule.max_registers,
         )

@@ -53,7 +53,12 @@ class SendLowering:
         return Store(pointer, offset, value, mask, adds=True)
 
     def _along_diagonals(
-        self, part: Einsum, inner: tuple[str, ...], keys: tuple[Expr, ...], conditions: Sequence[Node], scope: Scope
+        self,
+        part: Einsum,
+        inner: tuple[str, ...],
+        keys: tuple[Expr, ...],
+        conditions: Sequence[Node],
+        scope: Scope,
     ) -> tuple[Node, Scope] | None:
         """Where all elements of a diagonal go to one place: their sum, and the scope in which keys are those of
         diagonals."""
@@ -87,4 +92,6 @@ class SendLowering:
     def _lanes(self, varying: Iterable[str], tiled: Iterable[str], scope: Scope) -> list[Node]:
         """Which lanes of the tile exist; ``varying``: the indices of an element, of which whole ones may be padded."""
         whole = [d for d in varying if d in self.context.tiles.whole]
-        return [b for index in dict.fromkeys((*tiled, *whole)) for b in self.expressions.lane_bounds(index, scope)]
+        return [
+            b for index in dict.fromkeys((*tiled, *whole)) for b in self.expressions.lane_bounds(index, scope)
+        ]
