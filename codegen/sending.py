@@ -62,13 +62,13 @@ class SendLowering:
     ) -> tuple[Node, Scope] | None:
         """Where all elements of a diagonal go to one place: their sum, and the scope in which keys are those of
         diagonals."""
-        bands = self.contraction.bands
-        band = None if inner else bands.find(keys, scope)
+        diagonals = self.contraction.diagonals
+        band = None if inner else diagonals.bands.find(keys, scope)
         if band is None:
             return None
         tiled = self._lanes((), (*self.context.plan.rows, *scope.stream), scope)
-        value = self.contraction.summed_along(part.body, [*conditions, *tiled], band, scope)
-        return None if value is None else (value, bands.scope(band, scope))
+        value = diagonals.summed(part.body, [*conditions, *tiled], band, scope)
+        return None if value is None else (value, diagonals.bands.scope(band, scope))
 
     def _value(self, part: Einsum, inner: tuple[str, ...], conditions: Sequence[Node], scope: Scope) -> Node:
         """An element, summed over the features that have no part in where it goes."""

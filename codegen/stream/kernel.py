@@ -8,7 +8,7 @@ from __future__ import annotations
 from attn_dsl.analysis.passes import PassAnalysis, analyse_passes
 from attn_dsl.analysis.presence import disjunction
 from attn_dsl.codegen.context import KernelContext, accumulator_dtype
-from attn_dsl.codegen.contraction import IDENTITY
+from attn_dsl.codegen.reducing import IDENTITY
 from attn_dsl.codegen.stream.assembly import Assembly, Builder, Phase, Work
 from attn_dsl.codegen.stream.coordinates import Coordinates
 from attn_dsl.codegen.stream.presence import Presence

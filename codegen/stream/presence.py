@@ -82,7 +82,7 @@ class Presence(Builder):
             bounds = [b for s in scope.stream for b in self.expressions.lane_bounds(s, scope)]
             inside = self.expressions.all_of([self.expressions.lower(guard, scope), *bounds])
             assert inside is not None
-            some = self.contraction.reduce_tile(
+            some = self.contraction.tiles.reduce_tile(
                 "or", inside, tuple(a for a in self.kernel.axes(work.phase) if a in inside.axes)
             )
             some = self._any_of_reduced(some, self.context.definition(target)[0], scope)
@@ -96,7 +96,7 @@ class Presence(Builder):
         for axis in [a for a in node.axes if a in self.context.tiles.whole and a not in part.dims]:
             inside = self.expressions.all_of([node, *self.expressions.lane_bounds(axis, scope)])
             assert inside is not None
-            node = self.contraction.reduce_tile("or", inside, (axis,))
+            node = self.contraction.tiles.reduce_tile("or", inside, (axis,))
         return node
 
     def _join_presence(self, target: str, some: Node) -> None:

@@ -66,7 +66,7 @@ class Stores(Builder):
         flag = Read(PRESENT + name, read.indices)
         along = {d for axis in self.context.storage[flag.tensor].axes for d in axis}
         rows = self.context.row_axis if along & {*self.context.plan.rows} else None
-        node = self.contraction.reduce_tile(
+        node = self.contraction.tiles.reduce_tile(
             "or", node, tuple(a for a in node.axes if a not in {*along, rows})
         )
         self._write(flag.tensor, flag, self.expressions.cast(node, "i8"), scope)

@@ -77,7 +77,7 @@ class Updates(Builder):
             "f64",
         ):
             return node
-        nothing = self.contraction.identity(self.kernel.reduces[target], node.dtype)
+        nothing = self.contraction.tiles.identity(self.kernel.reduces[target], node.dtype)
         empty = self.expressions.operate("eq", node, nothing)
         usable = self.expressions.where(empty, self.builder.const(0.0, node.dtype), node)
         return named(usable, f"{target}_or_0")
@@ -104,7 +104,7 @@ class Updates(Builder):
         # once a maximum is infinite: what does not change corrects nothing.
         neutral = self.builder.const(1.0 if fold.kind == "ratio" else 0.0, self.context.real)
         for on in fold.on:
-            identity = self.contraction.identity(self.kernel.reduces[on], old[on].dtype)
+            identity = self.contraction.tiles.identity(self.kernel.reduces[on], old[on].dtype)
             none = self.expressions.operate("eq", old[on], identity)
             same = self.expressions.operate("eq", old[on], new[on])
             still = none if len(fold.on) > 1 else self.expressions.operate("or", none, same)
@@ -122,7 +122,9 @@ class Updates(Builder):
             extremes = [t for t in fold.on if self.kernel.reduces[t] in (Reduction.MAX, Reduction.MIN)]
             node = scope.running[target]
             for on in extremes:
-                nothing = self.contraction.identity(self.kernel.reduces[on], self.kernel.states[on].dtype)
+                nothing = self.contraction.tiles.identity(
+                    self.kernel.reduces[on], self.kernel.states[on].dtype
+                )
                 empty = self.expressions.operate("eq", scope.running[on], nothing)
                 nan = self.builder.const(float("nan"), node.dtype)
                 node = self.expressions.where(empty, nan, node)

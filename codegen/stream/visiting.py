@@ -169,7 +169,7 @@ class Visitor(Builder):
                 lanes = self.expressions.cast(value, "i64" if value.dtype == "i64" else "i32")
                 if exists is not None:
                     lanes = self.expressions.where(exists, lanes, self.builder.const(never, lanes.dtype))
-                scope.endpoints[f"{side}:{extremum.name}"] = self.contraction.reduce_tile(
+                scope.endpoints[f"{side}:{extremum.name}"] = self.contraction.tiles.reduce_tile(
                     operator, lanes, lanes.axes
                 )
         return [self.expressions.lower(test.possible, scope)]
