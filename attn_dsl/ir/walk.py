@@ -85,7 +85,7 @@ def substitute(expr: Expr, values: Mapping[str, Expr]) -> Expr:
     def rule(node: Expr) -> Expr:
         return values.get(node.name, node) if isinstance(node, IndexVar) else collected(node)
 
-    return transform(expr, rule) if values else expr
+    return transform(expr, rule) if values.keys() & index_names(expr) else expr
 
 
 def index_names(expr: Expr | None) -> tuple[str, ...]:

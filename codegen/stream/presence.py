@@ -64,9 +64,8 @@ class Presence(Builder):
                 self._join_presence(part.target, self._any_of_reduced(some, part, self.kernel.scope))
                 continue
             if part.target not in self.kernel.flags:
-                names = {
-                    n for p in phase.parts if p.target == part.target for n in index_names(guards[id(p)])
-                }
+                parts = self.context.definition(part.target)  # of all loops: the flag is carried round each
+                names = {n for p in parts for n in index_names(self.kernel.guard(p))}
                 kept = tuple(d for d in part.dims if d in self.context.tiles.whole and d in names)
                 axes = self.builder.ordered((self.context.row_axis, *kept))
                 state = State(f"{part.target}_present", axes, "bool", "0")

@@ -170,3 +170,24 @@ output O[b, i, e]
         label = torch.arange(2 * keys).view(2, keys).int() % 3
         arguments = (torch.randn(2, 1, keys), label, torch.randn(2, keys, 4))
         torch.testing.assert_close(attention(*arguments), attention.reference(*arguments).float())
+
+
+def test_a_flag_is_carried_round_all_loops() -> None:
+    """The gradient of a query has elements by each of two streams, for one of which it depends on the feature."""
+    text = """attention find
+input Q[b, h, i, d], K[b, h, j, d], age[b, j], table[h, _], K2[b, h, n, d], V[b, h, j, e], V2[b, h, n, e]
+S[b,h,i,j] max= Q[b,h,i,d] + K[b,h,j,d]
+X[b,h,i,j]   = (S[b,h,i,j] - age[b,j]) / (1 + abs(age[b,j])) + table[h,i - j + 8]  where i - j < 7
+T[b,h,i,n]  += Q[b,h,i,d] * K2[b,h,n,d]
+Y[b,h,i,n]   = T[b,h,i,n]  where n % 2 == 0
+O[b,h,i,e]  += X[b,h,i,j] * V[b,h,j,e]
+O[b,h,i,e]  += Y[b,h,i,n] * V2[b,h,n,e]
+output O[b,h,i,e]
+"""
+    attention = attn_dsl.compile(text, target="cpu")
+    torch.manual_seed(0)
+    shapes = ((1, 2, 7, 3), (1, 2, 5, 3), (1, 5), (2, 12), (1, 2, 4, 3), (1, 2, 5, 4), (1, 2, 4, 4))
+    arguments = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
+    found = torch.autograd.grad(attention(*arguments).square().sum(), arguments)
+    expected = torch.autograd.grad(attention.reference(*arguments).square().sum(), arguments)
+    torch.testing.assert_close(found, expected)
