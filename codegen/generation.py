@@ -261,7 +261,7 @@ class _Generation:
                 _most_warps(body, _lanes(tiles, plan, groups, order), self.spec.architecture),
             ),
             schedule.num_stages or 1,
-            schedule.max_registers,
+            schedule.max_registers if self.spec.architecture.startswith("cuda") else None,
         )
         return LoweredKernel(plan, tiles, text, kernel)
 

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from benchmarks.resources import RESULT, Table, call_key, calls, lowered_examples, measured
+import attn_dsl
+from benchmarks.resources import EXAMPLES, RESULT, Table, call_key, calls, lowered_examples, measured
 
 TABLE: Table = json.loads(RESULT.read_text())
 # What ptxas gives varies a little with what surrounds a kernel.
@@ -50,6 +51,15 @@ def spilling() -> dict[tuple[str, str], int]:
         if key.startswith("cuda:90") and isinstance(kernels, list)
     }
     return {where: spilled for where, spilled in found.items() if spilled}
+
+
+@pytest.mark.parametrize("architecture", ["cuda:90", "hip:gfx942"])
+def test_a_thread_takes_no_more_registers_than_it_may(architecture: str) -> None:
+    """On NVIDIA; elsewhere the option means nothing."""
+    schedule = attn_dsl.Schedule(row_tile=64, stream_tile=32, max_registers=64)
+    attention = attn_dsl.compile(EXAMPLES / "basic" / "dense.attn", schedule=schedule)
+    (kernel,) = attention.lower(architecture, d=64, e=64)
+    assert kernel.registers <= 64 or architecture.startswith("hip")
 
 
 @pytest.mark.parametrize(("name", "backward"), RECOMPILED)
