@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -24,7 +24,7 @@ from attn_dsl.codegen.scattering import kernel_form
 from attn_dsl.codegen.schedule import Schedule
 from attn_dsl.codegen.specialisation import Specialisation
 from attn_dsl.codegen.stream import StreamKernel
-from attn_dsl.codegen.tiles import KernelBody, Loop, Node, TileBuilder, nodes_of
+from attn_dsl.codegen.tiles import KernelBody, Node, TileBuilder, living_nodes
 from attn_dsl.codegen.triton.emit import emit_module
 from attn_dsl.errors import Diagnostic, NotLoweredError
 from attn_dsl.ir.cascade import Cascade, Einsum
@@ -343,10 +343,8 @@ class _Generation:
         return max(accumulators, *extents.values(), 16)
 
 
-def _nodes(body: KernelBody) -> Iterator[Node]:
-    for item in body.items:
-        for block in (item.prepare, item.body) if isinstance(item, Loop) else (item,):
-            yield from nodes_of(block)
+def _nodes(body: KernelBody) -> Iterable[Node]:
+    return living_nodes(body).values()
 
 
 def _has_products(body: KernelBody) -> bool:

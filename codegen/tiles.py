@@ -170,6 +170,30 @@ def named(node: Node, name: str) -> Node:
     return node
 
 
-def nodes_of(block: Block) -> Iterator[Node]:
-    """The nodes of a block, not those of its loops."""
-    return (item for item in block.items if isinstance(item, Node))
+def roots_of(block: Block) -> Iterator[Node]:
+    """What the items of a block store and carry on."""
+    for item in block.items:
+        match item:
+            case Assign(value=value):
+                yield value
+            case Store(offset=offset, value=value, mask=mask):
+                yield from (offset, value, *(() if mask is None else (mask,)))
+            case _:
+                pass
+
+
+def living_nodes(body: KernelBody) -> dict[int, Node]:
+    """The nodes, by id, that something stored or carried depends on; others are not printed."""
+    pending: list[Node] = []
+    for item in body.items:
+        for block in (item.prepare, item.body) if isinstance(item, Loop) else (item,):
+            pending += roots_of(block)
+        if isinstance(item, Loop):
+            pending += [item.count] if item.condition is None else [item.count, item.condition]
+    found: dict[int, Node] = {}
+    while pending:
+        node = pending.pop()
+        if id(node) not in found:
+            found[id(node)] = node
+            pending += node.operands
+    return found

@@ -7,7 +7,7 @@ counts what is executed, padding included; ``extents`` has the true size of ever
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import prod
 
@@ -15,7 +15,7 @@ from attn_dsl.codegen.cpu.footprint import stack_bytes
 from attn_dsl.codegen.generation import LoweredKernel
 from attn_dsl.codegen.numbers import is_float
 from attn_dsl.codegen.program import Pointer
-from attn_dsl.codegen.tiles import Assign, Block, KernelBody, Loop, Node, Store
+from attn_dsl.codegen.tiles import Block, Loop, Node, Store, living_nodes, roots_of
 
 WIDTH = {"f64": 8, "i64": 8, "f32": 4, "i32": 4, "f16": 2, "bf16": 2, "i16": 2}
 SPECIAL = frozenset({
@@ -76,7 +76,7 @@ class Counter:
         self.tensors = {
             a.name: a.source.tensor for a in kernel.text.arguments if isinstance(a.source, Pointer)
         }
-        self._alive = _alive(self.body)
+        self._alive = living_nodes(self.body)
 
     def executed(self, block: Block) -> Work:
         """One run of a block, all lanes."""
@@ -133,8 +133,7 @@ class Counter:
         last: dict[int, int] = {}
         for at, node in enumerate(nodes):
             last.update((id(operand), at) for operand in node.operands)
-        for item in block.items:
-            last.update((id(n), len(nodes)) for n in _roots(item))
+        last.update((id(n), len(nodes)) for n in roots_of(block))
         held, peak = 0, 0
         ends: dict[int, int] = {}
         for at, node in enumerate(nodes):
@@ -154,30 +153,3 @@ def _count(table: dict[str, float], key: str, amount: float) -> None:
 
 def _product_of(text: str, constants: Mapping[str, int]) -> int:
     return prod(constants[name] for name in text.split(" * "))
-
-
-def _roots(item: object) -> Iterable[Node]:
-    match item:
-        case Assign(value=value):
-            return (value,)
-        case Store(offset=offset, value=value, mask=mask):
-            return (offset, value) if mask is None else (offset, value, mask)
-        case _:
-            return ()
-
-
-def _alive(body: KernelBody) -> set[int]:
-    """The nodes that something stored or carried depends on."""
-    pending: list[Node] = []
-    for item in body.items:
-        blocks = (item.prepare, item.body) if isinstance(item, Loop) else (item,)
-        pending += [root for block in blocks for i in block.items for root in _roots(i)]
-        if isinstance(item, Loop):
-            pending += [item.count] if item.condition is None else [item.count, item.condition]
-    found: set[int] = set()
-    while pending:
-        node = pending.pop()
-        if id(node) not in found:
-            found.add(id(node))
-            pending += node.operands
-    return found

@@ -7,11 +7,11 @@ next to nothing (coordinates, comparisons: masks) are no items: they are compute
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from attn_dsl.codegen.numbers import is_float
-from attn_dsl.codegen.tiles import Assign, Block, KernelBody, Loop, Node, State, Store
+from attn_dsl.codegen.tiles import Assign, Block, KernelBody, Loop, Node, State, Store, living_nodes, roots_of
 
 # Nodes that are printed where they stand: no lanes are computed for them.
 ATOMS = frozenset({"const", "argument", "state", "counter", "block", "program", "part"})
@@ -75,12 +75,11 @@ class Items:
     """The items of every block of a kernel, and what each reads."""
 
     def __init__(self, body: KernelBody) -> None:
-        self._alive: set[int] = set()
+        self._alive = living_nodes(body)
         self._cost: dict[int, int | None] = {}
         self.states = {s.name: s for s in body.states}
         self.users: dict[int, list[Item]] = {}
         self.blocks = list(_blocks(body))
-        self._live(body)
         self._factors = {
             id(o) for b in self.blocks for n in b.items if isinstance(n, Node) and n.operation in ("dot", "gather")
             for o in n.operands[: 2 if n.operation == "dot" else 1]
@@ -91,33 +90,6 @@ class Items:
             for item in items:
                 for node in self.inputs(item):
                     self.users.setdefault(id(node), []).append(item)
-
-    # what is needed
-
-    def _live(self, body: KernelBody) -> None:
-        for item in body.items:
-            if isinstance(item, Loop):
-                self._reach(item.count)
-                if item.condition is not None:
-                    self._reach(item.condition)
-        for block in self.blocks:
-            for item in block.items:
-                match item:
-                    case Assign(value=value):
-                        self._reach(value)
-                    case Store(offset=offset, value=value, mask=mask):
-                        for node in (offset, value, *(() if mask is None else (mask,))):
-                            self._reach(node)
-                    case _:
-                        pass
-
-    def _reach(self, node: Node) -> None:
-        pending = [node]
-        while pending:
-            current = pending.pop()
-            if id(current) not in self._alive:
-                self._alive.add(id(current))
-                pending += current.operands
 
     # cheap nodes
 
@@ -156,7 +128,7 @@ class Items:
             value = assign.value
             if value.operation != "dot" or len(value.operands) < 3 or value.axes != assign.state.axes:
                 continue
-            roots = [r for r in _roots(block) if r is not value]
+            roots = [r for r in roots_of(block) if r is not value]
             if value.dtype == assign.state.dtype and not any(
                 _reads_state(r, assign.state.name, stop=value) for r in (*roots, *value.operands[:2])
             ):
@@ -229,17 +201,6 @@ def _blocks(body: KernelBody) -> Iterator[Block]:
             yield item.body
         else:
             yield item
-
-
-def _roots(block: Block) -> Iterable[Node]:
-    for item in block.items:
-        match item:
-            case Assign(value=value):
-                yield value
-            case Store(offset=offset, value=value, mask=mask):
-                yield from (offset, value, *(() if mask is None else (mask,)))
-            case _:
-                pass
 
 
 def _reads_state(node: Node, state: str, stop: Node) -> bool:
