@@ -3,10 +3,11 @@
     acc = sum_j f(x_j; r).    When r becomes r', the sum so far is right again after
     acc * ratio,   ratio = f(x; r') / f(x; r),   if the ratio does not depend on x        (sums and means)
     acc + shift,   shift = f(x; r') - f(x; r),   if the shift does not                    (max and min)
+    acc * ratio                                  if the ratio is positive too             (max and min)
 
 For ``exp(x - m)`` the ratio is ``exp(m - m')``: the online softmax (Milakov and Gimelshein, 2018), derived.
 Algebra alone would also accept ``x * r``, whose ratio ``r'/r`` fails at r = 0: what divides must be proved
-positive.
+positive. And it says nothing of the moment at which r is still an extremum's identity: see ``vanishing``.
 """
 
 from __future__ import annotations
@@ -25,11 +26,12 @@ if TYPE_CHECKING:
 
 OLD, NEW = "old:", "new:"
 FoldKind: TypeAlias = Literal["ratio", "difference"]
-_KIND: dict[Reduction, FoldKind] = {
-    Reduction.SUM: "ratio",
-    Reduction.MEAN: "ratio",
-    Reduction.MAX: "difference",
-    Reduction.MIN: "difference",
+# The corrections that commute with a reduction, the cheapest first; a ratio of extrema must be positive.
+_KINDS: dict[Reduction, tuple[FoldKind, ...]] = {
+    Reduction.SUM: ("ratio",),
+    Reduction.MEAN: ("ratio",),
+    Reduction.MAX: ("difference", "ratio"),
+    Reduction.MIN: ("difference", "ratio"),
 }
 _NODES = 40
 _TOTAL_FUNCTIONS = frozenset(
@@ -77,9 +79,23 @@ def correction(
     positive: Callable[[Expr], bool],
 ) -> Correction:
     """The one correction that repairs every contribution. Obstacle where there is none."""
-    kind = None if reduce is None else _KIND.get(reduce)
-    if kind is None:
-        raise Obstacle("only a sum, mean, maximum or minimum can be corrected")
+    kinds = () if reduce is None else _KINDS.get(reduce, ())
+    obstacle = Obstacle("only a sum, mean, maximum or minimum can be corrected")
+    for kind in reversed(kinds):  # of several obstacles, that of the first is told
+        try:
+            return _correction(kind, bodies, changing, positive, reduce in (Reduction.MAX, Reduction.MIN))
+        except Obstacle as why:
+            obstacle = why
+    raise obstacle
+
+
+def _correction(
+    kind: FoldKind,
+    bodies: tuple[Body, ...],
+    changing: frozenset[str],
+    positive: Callable[[Expr], bool],
+    of_extremum: bool,
+) -> Correction:
     found: list[Expr | None] = []
     changes: list[_Change] = []
     for body in bodies:
@@ -87,6 +103,8 @@ def correction(
         if isinstance(change, Obstacle):
             raise Obstacle(change.why, change.culprit)
         _require_defined(change, positive)
+        if kind == "ratio" and of_extremum and not change.formula.is_positive:
+            raise Obstacle("its correction may change the order of its elements")
         neutral = 1 if kind == "ratio" else 0
         found.append(None if change.formula == neutral else change.bridge.expression(change.formula))
         changes.append(change)

@@ -13,26 +13,35 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 
 from attn_dsl.analysis.dataflow import Dataflow, Need
-from attn_dsl.analysis.folding import NEW, OLD, Body, Correction, FoldKind, Obstacle, correction
-from attn_dsl.ir.cascade import Cascade, Einsum
-from attn_dsl.ir.expr import Expr, Span
+from attn_dsl.analysis.folding import NEW, OLD, Body, FoldKind, Obstacle, correction
+from attn_dsl.analysis.vanishing import vanishes
+from attn_dsl.ir.cascade import Cascade, Einsum, Reduction
+from attn_dsl.ir.expr import Const, Expr, Span
 from attn_dsl.rewrites.definitions import Definitions
+from attn_dsl.rewrites.kinds import Kind, Kinds
 from attn_dsl.rewrites.presence import Presence
 from attn_dsl.rewrites.signs import is_positive
+
+_EXTREMA = (Reduction.MAX, Reduction.MIN)
 
 
 @dataclass(frozen=True, slots=True)
 class Fold:
     """``acc * correction`` (ratio) or ``acc + correction`` (difference) when the results ``on`` change;
     ``correction`` reads them as ``old:name`` and ``new:name``, besides row values. An accumulator that holds
-    nothing yet needs none, and only then may the old results be absent."""
+    nothing yet needs none, and only then may the old results be absent. ``resting``: those of ``on`` that are at
+    their identity only while the accumulator holds nothing that counts; ``endless``: those of them that may be
+    there to the end, extrema of nothing but infinities."""
 
     target: str
     on: tuple[str, ...]
     kind: FoldKind
     correction: Expr
+    resting: tuple[str, ...] = ()
+    endless: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +83,7 @@ class _Analysis:
         self._streams = streams
         self._definitions = Definitions(cascade)
         self._presence = Presence(cascade)
+        self._kinds = Kinds(cascade)
         self._flow = Dataflow(cascade, frozenset(t for t, indices in streams.items() if indices))
         positions = {s.target: k for k, s in enumerate(cascade.statements)}
         self._targets = sorted(streams, key=positions.__getitem__)
@@ -118,13 +128,65 @@ class _Analysis:
         bodies = tuple(self._body(part, frozenset(results)) for part in parts)
         for part in parts:
             self._require_present(part, results)
-        found = correction(
-            parts[0].reduce,
-            bodies,
-            frozenset(results),
-            lambda expr: is_positive(expr, self._definitions),
+        found = correction(parts[0].reduce, bodies, frozenset(results), self._is_positive)
+        if found.expr is None:
+            return None
+        endless = tuple(r for r in results if self._may_end_at_identity(r))
+        for result in endless:
+            for part, body in zip(parts, bodies, strict=True):
+                self._require_nothing(part, body, result, frozenset(results), found.kind)
+        resting = tuple(r for r in results if self._rests(r))
+        return Fold(target, results, found.kind, found.expr, resting, endless)
+
+    def _is_positive(self, expr: Expr) -> bool:
+        return is_positive(expr, self._definitions)
+
+    def _rests(self, result: str) -> bool:
+        """Whether a result at its identity has met nothing that counts: an extremum by what has been proved; a sum
+        only where all it adds is positive, since others cancel."""
+        parts = self._contributions(result)
+        return parts[0].reduce in _EXTREMA or all(self._is_positive(p.body) for p in parts)
+
+    def _may_end_at_identity(self, result: str) -> bool:
+        """Whether an extremum of elements may be the infinity it began with."""
+        parts = self._contributions(result)
+        if parts[0].reduce not in _EXTREMA:
+            return False
+        finite = [self._is_finite(p) for p in parts]
+        at_once = (
+            not p.over and p.where is None and is_finite for p, is_finite in zip(parts, finite, strict=True)
         )
-        return _fold_of(target, results, found)
+        return not all(finite) and not any(at_once)
+
+    def _is_finite(self, part: Einsum) -> bool:
+        """Whether a contribution to an extremum is never the extremum's identity."""
+        if isinstance(part.body, Const):
+            return isfinite(part.body.value)
+        above = part.reduce is Reduction.MAX and self._is_positive(part.body)
+        return above or self._kinds.of(part.body) is not Kind.REAL
+
+    def _require_nothing(
+        self, part: Einsum, body: Body, result: str, results: frozenset[str], kind: FoldKind
+    ) -> None:
+        """An element adds nothing while the extremum is still at its identity."""
+        if result not in self._flow.reaches(part):
+            return
+        own, extremum = part.reduce, self._contributions(result)[0].reduce
+        falls = extremum is Reduction.MAX
+        if kind == "difference":
+            falls = falls == (own is Reduction.MAX)
+        for earlier in self._contributions(result):
+            if self._accompanies(earlier, result, part) and vanishes(
+                body,
+                self._flow.filled_in(earlier.body, results),
+                results,
+                1 if falls else -1,
+                self._definitions,
+                exponents=kind == "ratio",
+            ):
+                return
+        infinity = "-inf" if extremum is Reduction.MAX else "inf"
+        raise Obstacle(f"its elements may count where {result} is still {infinity}")
 
     def _body(self, part: Einsum, results: frozenset[str]) -> Body:
         guards = self._flow.guards(part, results)
@@ -149,10 +211,6 @@ class _Analysis:
         theirs = set(earlier.over) & self._streams[result]
         together = not earlier.over or (mine == theirs and set(earlier.over) <= set(part.over))
         return together and self._presence.implies(part, earlier)
-
-
-def _fold_of(target: str, results: tuple[str, ...], found: Correction) -> Fold | None:
-    return None if found.expr is None else Fold(target, results, found.kind, found.expr)
 
 
 def _break(target: str, needs: tuple[Need, ...], obstacle: Obstacle, span: Span | None) -> Break:

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from attn_dsl.ir.cascade import Cascade, Einsum, Ranking, Statement
 from attn_dsl.ir.expr import Expr, IndexVar, Read
-from attn_dsl.ir.walk import tensors_read
+from attn_dsl.ir.walk import tensors_read, transform
 
 Replacements: TypeAlias = tuple[tuple[Statement, ...], ...]
 """For each statement of a tensor, what stands in its place."""
@@ -47,6 +47,20 @@ class Definitions:
             return None
         statement = pointwise_definition(self.of(expr.tensor))
         return statement if statement is not None and reads_plainly(expr, statement.dims) else None
+
+    def spelt_out(self, expr: Expr, most: int) -> Expr | None:
+        """The expression with the bodies of pointwise tensors in place of their reads; None where it has more than
+        ``most`` nodes."""
+        left = most
+
+        def rule(node: Expr) -> Expr:
+            nonlocal left
+            left -= 1
+            statement = self.pointwise(node) if left > 0 else None
+            return node if statement is None else transform(statement.body, rule)
+
+        spelt = transform(expr, rule)
+        return spelt if left > 0 else None
 
     def dims(self, tensor: str) -> tuple[str, ...]:
         """The index of each slot of a tensor."""

@@ -3,6 +3,9 @@ the same pass, it is corrected by the ratio (or difference) that the pass analys
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import reduce
+
 from attn_dsl.analysis.folding import NEW, OLD
 from attn_dsl.analysis.passes import Fold, PassAnalysis
 from attn_dsl.codegen.context import Scope
@@ -36,7 +39,8 @@ class Updates(Builder):
             fold = work.passes.folds.get(target)
             base = old[target]
             if fold is not None and any(on in changed for on in fold.on):
-                base = self._corrected(base, fold, old, scope)
+                now = {t: scope.running[t] for t in fold.on}
+                base = self._corrected(base, fold, old, now, scope)
             for part in parts:
                 base = self._contribute(part, base, scope, work)
             if base is old[target]:
@@ -77,13 +81,14 @@ class Updates(Builder):
             "f64",
         ):
             return node
-        nothing = self.contraction.tiles.identity(self.kernel.reduces[target], node.dtype)
-        empty = self.expressions.operate("eq", node, nothing)
-        usable = self.expressions.where(empty, self.builder.const(0.0, node.dtype), node)
+        zero = self.builder.const(0.0, node.dtype)
+        usable = self.expressions.where(self._at_identity(target, node), zero, node)
         return named(usable, f"{target}_or_0")
 
-    def _corrected(self, base: Node, fold: Fold, old: dict[str, Node], scope: Scope) -> Node:
-        correction = self._correction(fold, old, {t: scope.running[t] for t in fold.on}, scope)
+    def _corrected(
+        self, base: Node, fold: Fold, old: dict[str, Node], new: dict[str, Node], scope: Scope
+    ) -> Node:
+        correction = self._correction(fold, old, new, scope)
         operator = "mul" if fold.kind == "ratio" else "add"
         return self.expressions.operate(operator, base, correction)
 
@@ -100,36 +105,37 @@ class Updates(Builder):
         inner.running |= {OLD + t: old[t] for t in fold.on} | {NEW + t: new[t] for t in fold.on}
         node = self.expressions.lower(fold.correction, inner)
         named(node, f"scale_{'_'.join(fold.on)}")
-        # Nothing met so far: nothing to correct, and exp(0 * (-inf - m)) would be nan. So would exp(inf - inf) be,
-        # once a maximum is infinite: what does not change corrects nothing.
+        # Nothing that counts so far: nothing to correct, and exp(0 * (-inf - m)) would be nan. So would exp(inf - inf)
+        # be, once a maximum is infinite: what does not change corrects nothing.
         neutral = self.builder.const(1.0 if fold.kind == "ratio" else 0.0, self.context.real)
-        for on in fold.on:
-            identity = self.contraction.tiles.identity(self.kernel.reduces[on], old[on].dtype)
-            none = self.expressions.operate("eq", old[on], identity)
-            same = self.expressions.operate("eq", old[on], new[on])
-            still = none if len(fold.on) > 1 else self.expressions.operate("or", none, same)
-            node = self.expressions.where(still, neutral, node)
-        return node
+        return self.expressions.where(self._still(fold, old, new), neutral, node)
+
+    def _still(self, fold: Fold, old: dict[str, Node], new: dict[str, Node]) -> Node:
+        """Whether there is nothing to correct."""
+        same = [self.expressions.operate("eq", old[on], new[on]) for on in fold.on]
+        still = reduce(lambda a, b: self.expressions.operate("and", a, b), same)
+        for on in fold.resting:
+            still = self.expressions.operate("or", self._at_identity(on, old[on]), still)
+        return still
+
+    def _at_identity(self, result: str, node: Node) -> Node:
+        identity = self.contraction.tiles.identity(self.kernel.reduces[result], node.dtype)
+        return self.expressions.operate("eq", node, identity)
 
     def settle(self, targets: tuple[str, ...], passes: PassAnalysis) -> None:
-        """After a pass: a maximum that really is -inf makes what was scaled by it nan, as IEEE says."""
+        """After a pass: where a maximum really is -inf, what took 0 for it is corrected once more, from 0 to -inf: of
+        a softmax that makes nan, as IEEE says."""
         self.kernel.segment()
         scope = self.kernel.scope
         for target in targets:
             fold = passes.folds.get(target)
-            if fold is None or fold.kind != "ratio":
+            if fold is None or not fold.endless:
                 continue
-            extremes = [t for t in fold.on if self.kernel.reduces[t] in (Reduction.MAX, Reduction.MIN)]
-            node = scope.running[target]
-            for on in extremes:
-                nothing = self.contraction.tiles.identity(
-                    self.kernel.reduces[on], self.kernel.states[on].dtype
-                )
-                empty = self.expressions.operate("eq", scope.running[on], nothing)
-                nan = self.builder.const(float("nan"), node.dtype)
-                node = self.expressions.where(empty, nan, node)
-            if extremes:
-                scope.block.items.append(Assign(self.kernel.states[target], node))
+            ends = {on: scope.running[on] for on in fold.on}
+            stood = {on: self._usable(node, on) if on in fold.endless else node for on, node in ends.items()}
+            once_more = replace(fold, resting=())
+            node = self._corrected(scope.running[target], once_more, stood, ends, scope)
+            scope.block.items.append(Assign(self.kernel.states[target], node))
         self.kernel.segment()
 
 

@@ -60,8 +60,11 @@ def test_the_online_softmax_is_derived() -> None:
         ("exp(x[i,j] - m[i]) * exp(y[i,j] - m[i])", True),
         ("(exp2(x[i,j] - m[i])) ** 2", True),
         ("exp(x[i,j] - m[i]) * x[i,j]", True),
-        ("exp(x[i,j] - m[i]) + c[j] * exp(-m[i])", True),
-        ("exp((x[i,j] - m[i]) / t)", True),
+        ("exp(x[i,j] - m[i]) + c[j] * exp(-m[i])", False),  # c counts where x is -inf
+        ("exp((x[i,j] - m[i]) / exp(t))", True),
+        ("exp((x[i,j] - m[i]) / t)", False),  # t may be negative
+        ("exp(y[i,j] + m[i])", False),
+        ("exp(x[i,j] + m[i])", True),
         ("exp(x[i,j] - max(m[i], 0))", True),
         ("exp(x[i,j] - m[i]) * (x[i,j] - m[i])", False),  # an entropy about the maximum
         ("exp(x[i,j] - m[i]) + 1", False),
@@ -109,7 +112,10 @@ def test_a_result_must_exist_where_it_is_read() -> None:
     assert analysis.level["l"] == 1
     assert "may not exist yet" in analysis.breaks[0].reason
     with_sink = over_keys(rows(text.replace("\n", "\nm[i] max= r[i]\n")))
-    assert with_sink.level["l"] == 0
+    assert with_sink.level["l"] == 1
+    assert with_sink.breaks[0].reason == "its elements may count where m is still -inf"
+    with_floor = over_keys(rows(text.replace("\n", "\nm[i] max= 0.0\n")))
+    assert with_floor.level["l"] == 0
 
 
 @pytest.mark.parametrize(
