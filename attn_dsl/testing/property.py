@@ -88,11 +88,12 @@ def violation(found: Mechanism, target: str | None, *, gradients: bool = False) 
     from attn_dsl.runtime.attention import compile
 
     attention = compile(found.text, target=target, schedule=found.schedule)
+    example = found.example.on("cuda") if target == "triton" else found.example
     if gradients:
         from attn_dsl.testing.gradients import judge_gradients
 
-        return judge_gradients(attention, found.example)
+        return judge_gradients(attention, example)
     again = load_text(print_cascade(attention.cascade)).cascade
     if again != attention.cascade or cascade_key(again) != cascade_key(attention.cascade):
         return Verdict("printed and parsed again it is another cascade")
-    return judge(attention, found.example)
+    return judge(attention, example)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import partial
 from math import prod
@@ -39,6 +39,10 @@ class Example:
     sizes: dict[str, int]
     layouts: dict[str, Layout]
     values: dict[str, Values] = field(default_factory=dict[str, Values])
+
+    def on(self, device: str) -> Example:
+        """The same arguments on a device."""
+        return replace(self, arguments={name: tensor.to(device) for name, tensor in self.arguments.items()})
 
     def __str__(self) -> str:
         sizes = " ".join(f"{n}={size}" for n, size in self.sizes.items() if not n.startswith("_"))
@@ -78,10 +82,15 @@ def examples(
 
 
 def make_example(
-    cascade: Cascade, params: Mapping[str, int | float | bool], choices: Choices, limits: Limits
+    cascade: Cascade,
+    params: Mapping[str, int | float | bool],
+    choices: Choices,
+    limits: Limits,
+    sizes: Mapping[str, int] | None = None,
 ) -> Example:
-    """Arguments that fit the cascade: sizes, dtypes, layouts, values."""
-    sizes = index_sizes(cascade, params, choices, limits.longest, limits.widest, limits.work)
+    """Arguments that fit the cascade: sizes (of every index, else drawn), dtypes, layouts, values."""
+    drawn = sizes or index_sizes(cascade, params, choices, limits.longest, limits.widest, limits.work)
+    sizes = dict(drawn)
     common = choices.among(limits.dtypes)
     mixed = choices.once_in(8) and common != "f64"
     others = [d for d in limits.dtypes if d != "f64"]
