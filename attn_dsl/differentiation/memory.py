@@ -12,12 +12,14 @@ from attn_dsl.codegen.roles import Roles
 from attn_dsl.codegen.scattering import kernel_form
 from attn_dsl.errors import Diagnostic, NotLoweredError
 from attn_dsl.ir.cascade import Cascade
+from attn_dsl.ir.expr import Const
 
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """The indices of which a mechanism combines each with each, (row, key), and the dims of its own tensors, those
-    that its kernels store included, which may have both."""
+    """The indices of which a mechanism combines each with each, (row, key), where the extents of both are lengths, not
+    fixed in the text (the elements of a window); and the dims of its own tensors, those that its kernels store included, which
+    may have both."""
 
     indices: frozenset[tuple[str, str]]
     own: tuple[frozenset[str], ...]
@@ -47,7 +49,9 @@ def pairs_of(cascade: Cascade) -> Pairs:
     tensors = (*forward.inputs, *forward.outputs)
     given = [frozenset(i for a in t.axes for i in a.indices) for t in tensors]
     stored = [frozenset(flow.dims(t)) for plan in plans for t in plan.stores]
-    return Pairs(combined(flow, roles, plans), (*given, *stored))
+    fixed = {i.name for i in cascade.indices if isinstance(i.size, Const)}
+    lengths = {pair for pair in combined(flow, roles, plans) if not fixed & {*pair}}
+    return Pairs(frozenset(lengths), (*given, *stored))
 
 
 def combined(flow: Dependence, roles: Roles, plans: tuple[KernelPlan, ...]) -> frozenset[tuple[str, str]]:

@@ -30,7 +30,7 @@ from attn_dsl.differentiation.places import Place, place_of, sent_place
 from attn_dsl.differentiation.saved import nothing_given, presences_read
 from attn_dsl.errors import Diagnostic, NotLoweredError
 from attn_dsl.ir.cascade import Axis, Cascade, Einsum, Index, Input, Output, Ranking, Reduction, Statement
-from attn_dsl.ir.expr import Const, Expr, IndexVar, Op, Read, Select, Span
+from attn_dsl.ir.expr import Const, Expr, IndexVar, Op, Read, Select, SizeOf, Span
 from attn_dsl.ir.walk import index_names, tensors_read
 from attn_dsl.rewrites import normal_form
 from attn_dsl.rewrites.algebra import conjunction
@@ -106,6 +106,8 @@ class _Reverse:
         self._helpers: dict[str, str] = {}
         # For each tensor: its adjoints by the further indices they keep.
         self._adjoints: dict[str, dict[tuple[str, ...], str]] = {}
+        # The indices that are new, and those of the mechanism whose part they play.
+        self._origins: dict[str, str] = {}
         # What inputs receive at computed places.
         self._scattered: list[tuple[str, _Sent]] = []
 
@@ -389,16 +391,30 @@ class _Reverse:
         rest = tuple(i for i in space if i not in place.dims)
         over, extra = self._parted(place.dims, rest, tuple(index for index, _ in place.solved))
         dims = self._dims_of(tensor)
-        self._indices += [i for i in place.indices if i not in self._indices]
+        for index, like in place.indices:
+            self._declare(index, like)
         if place.dims == dims:
             name = self._adjoint_name(tensor, extra)
             self._contribute(name, (*dims, *extra), over, amount, where, span)
             return
-        # At other indices than the tensor's own: collected there, then read from the tensor's own.
+        # At other indices than the tensor's own: collected there, then read from the tensor's own. What is kept beside
+        # these is another index where it bears the name of one of them.
         moved = self._fresh(f"d_{tensor}_at_{'_'.join(place.dims) or 'once'}")
         self._contribute(moved, (*place.dims, *extra), over, amount, where, span)
-        name = self._adjoint_name(tensor, extra)
-        self._contribute(name, (*dims, *extra), (), whole_read(moved, (*dims, *extra)), None, span)
+        beside = tuple(self._renamed(i, {*dims, *extra} - {i}) if i in dims else i for i in extra)
+        name = self._adjoint_name(tensor, beside)
+        self._contribute(name, (*dims, *beside), (), whole_read(moved, (*dims, *beside)), None, span)
+
+    def _renamed(self, index: str, taken: set[str]) -> str:
+        """Another index of the same extent and part."""
+        name = fresh_name(self._forward, index, taken)
+        self._declare(Index(name, SizeOf(index)), index)
+        return name
+
+    def _declare(self, index: Index, like: str) -> None:
+        self._origins[index.name] = self._origins.get(like, like)
+        if index not in self._indices:
+            self._indices.append(index)
 
     def _contribute(
         self, name: str, dims: tuple[str, ...], over: tuple[str, ...], amount: Expr, where: Expr | None, span: Span | None
@@ -421,14 +437,16 @@ class _Reverse:
         """Of the indices a contribution has beyond its target's: those summed now, those kept to the end. ``solved``:
         the indices in whose stead the target has its own."""
         sequences = self._rows | self._roles.streams
-        mine, others = {*dims, *solved} & sequences, set(rest) & sequences
+        mine = {self._origins.get(i, i) for i in (*dims, *solved)} & sequences
+        others = {self._origins.get(i, i) for i in rest} & sequences
         if mine and others and not solved:  # of one side of the pairs: summed over the other side
             return rest, ()
         if mine and others:  # the same, by a table whose rows are few: the batch gives programs
             summed = self._roles.whole | sequences
         else:  # of both sides or of neither: a tile of rows gives its share, and the rows are summed at the end
             summed = self._roles.whole | (set() if mine else sequences - self._first_rows)
-        return tuple(i for i in rest if i in summed), tuple(i for i in rest if i not in summed)
+        now = {i for i in rest if self._origins.get(i, i) in summed}
+        return tuple(i for i in rest if i in now), tuple(i for i in rest if i not in now)
 
 
 def _asked_once(amount: Expr, over: tuple[str, ...]) -> tuple[Expr, tuple[Expr, ...]]:

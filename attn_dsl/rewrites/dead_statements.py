@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from attn_dsl.analysis.presence import PRESENT
 from attn_dsl.ir.cascade import Cascade
 from attn_dsl.ir.walk import tensors_read
 from attn_dsl.rewrites.definitions import Definitions, statement_reads
@@ -16,6 +17,8 @@ def dead_statements(cascade: Cascade) -> Cascade:
     """Keep what outputs, extents and limits of indices depend on; named masks over dropped tensors go too."""
     definitions = Definitions(cascade)
     pending = [o.name for o in cascade.outputs]
+    # What something is whose presence is given says where that is asked of others, too.
+    pending += [t.removeprefix(PRESENT) for t in cascade.saved if t.startswith(PRESENT)]
     for index in cascade.indices:
         pending += [*tensors_read(index.size), *tensors_read(index.limit)]
     alive: set[str] = set()
