@@ -23,6 +23,7 @@ from attn_dsl.differentiation.local import scaled
 from attn_dsl.differentiation.saved import presences_read, without_saved
 from attn_dsl.ir.cascade import Cascade, Einsum, Input, Output, Reduction, Statement
 from attn_dsl.ir.expr import Cast, Default, Expr, Op, Read, Select
+from attn_dsl.ir.validate import validated
 from attn_dsl.ir.walk import walk
 from attn_dsl.language.kinds import dtype_kind
 from attn_dsl.rewrites import normal_form
@@ -90,7 +91,7 @@ class _Forward:
             statements=tuple(statements),
             outputs=(*forward.outputs, *(Output(names[o.name], o.axes, o.dtype) for o in results)),
         )
-        return Tangent(dead_statements(cascade), seeds, {o.name: names[o.name] for o in results})
+        return Tangent(validated(dead_statements(cascade)), seeds, {o.name: names[o.name] for o in results})
 
     def _defined(self, parts: list[Einsum]) -> Iterator[Statement]:
         """The statements that define the tangent of the tensor which ``parts`` define."""

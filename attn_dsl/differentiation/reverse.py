@@ -31,6 +31,7 @@ from attn_dsl.differentiation.saved import nothing_given, presences_read
 from attn_dsl.errors import Diagnostic, NotLoweredError
 from attn_dsl.ir.cascade import Axis, Cascade, Einsum, Index, Input, Output, Ranking, Reduction, Statement
 from attn_dsl.ir.expr import Const, Expr, IndexVar, Op, Read, Select, SizeOf, Span
+from attn_dsl.ir.validate import validated
 from attn_dsl.ir.walk import index_names, tensors_read
 from attn_dsl.rewrites import normal_form
 from attn_dsl.rewrites.algebra import conjunction
@@ -131,7 +132,10 @@ class _Reverse:
         cascade = self._cascade(results + self._kept_results(kept), kept)
         presences = presences_read(cascade, {*self._roles.streamed})
         cascade = replace(cascade, saved=(*kept, *(PRESENT + t for t, _ in presences)))
-        return Backward(self._training(kept), cascade, finish, direct | finished, seeds, kept, presences)
+        training = self._training(kept)
+        for derived in (training, cascade, finish):
+            validated(derived)
+        return Backward(training, cascade, finish, direct | finished, seeds, kept, presences)
 
     def _sent(self, declared: Input) -> list[_Sent]:
         """What an input receives."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from attn_dsl.ir.cascade import Cascade
+from attn_dsl.ir.validate import validated
 from attn_dsl.rewrites.base_two import base_two
 from attn_dsl.rewrites.common_subexpressions import common_subexpressions
 from attn_dsl.rewrites.dead_statements import dead_statements
@@ -28,7 +29,7 @@ _ROUNDS = 32
 
 def normal_form(cascade: Cascade) -> Cascade:
     """Rearrange until nothing moves, go to base two, and rearrange what that has uncovered."""
-    return _to_fixed_point(base_two(_to_fixed_point(cascade)))
+    return validated(_to_fixed_point(base_two(_to_fixed_point(cascade))))
 
 
 def _to_fixed_point(cascade: Cascade) -> Cascade:
