@@ -1,4 +1,5 @@
-"""What is legal and probably not meant: sums that lose elements, declarations nobody uses.
+"""What is legal and probably not meant: sums that lose elements, maxima that are detached here and there, declarations
+nobody uses.
 
 A sum is absent where one operand is, so ``window[..] + blocks[..]`` keeps only the rows that have both. Two
 operands whose guards differ are told apart by the predicates they stand under:
@@ -16,6 +17,7 @@ from attn_dsl.errors import Diagnostic
 from attn_dsl.ir.cascade import Cascade, Einsum, Ranking, Statement
 from attn_dsl.ir.expr import Default, Expr, IndexVar, Op, Read, Select, SizeOf
 from attn_dsl.ir.walk import children, walk
+from attn_dsl.language import stabilisers
 
 _MEND = "write default(x, 0) for what may be absent, or a second '+=' to the same tensor"
 
@@ -51,7 +53,7 @@ class Guards:
 
 def advice(cascade: Cascade) -> list[Diagnostic]:
     """The warnings about a legal cascade, in the order of its statements."""
-    return [*_sums(cascade), *_unused_indices(cascade)]
+    return [*_sums(cascade), *stabilisers.advice(cascade), *_unused_indices(cascade)]
 
 
 def _sums(cascade: Cascade) -> list[Diagnostic]:

@@ -17,7 +17,7 @@ FILES = sorted(FOLDER.glob("*.attn"))
 
 def told(path: Path) -> str:
     specification = load_file(path)
-    found = slow_spots(specification.cascade)
+    found = (*specification.warnings, *slow_spots(specification.cascade))
     return "\n\n".join(d.render(specification.sources) for d in found)
 
 

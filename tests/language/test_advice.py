@@ -62,3 +62,26 @@ def test_a_mask_used_by_a_mask_is_used() -> None:
         "mask near = j <= i\nmask both = near and i > 2\nO[b,i,e] += S[b,i,j] * V[b,j,e] * g[b,i] where both"
     )
     assert warnings(text) == []
+
+
+MAXIMUM = "m[b,i] max= S[b,i,j]\nl[b,i] += exp(S[b,i,j] - detach(m[b,i]))\nL[b,i] = {}\nO[b,i,e] += L[b,i] * V[b,j,e] * g[b,i]"
+
+
+@pytest.mark.parametrize("value", ["m[b,i] + log(l[b,i])", "default(log(l[b,i]) + m[b,i], -inf)"])
+def test_a_maximum_detached_in_one_place(value: str) -> None:
+    assert warnings(MAXIMUM.format(value)) == [
+        "'L' does not depend on 'm', but its gradient does: 'm' is detached elsewhere and not here"
+    ]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "detach(m[b,i]) + log(l[b,i])",
+        "m[b,i]",  # the maximum itself
+        "m[b,i] * l[b,i]",  # depends on it
+        "exp(m[b,i]) + l[b,i]",  # not decided
+    ],
+)
+def test_a_maximum_that_is_meant(value: str) -> None:
+    assert warnings(MAXIMUM.format(value)) == []
