@@ -2,7 +2,8 @@
 
 ``slopes(expr)`` gives, for each argument of an operator, the derivative of its value by that argument; None where
 that is zero. At a kink the derivative is that of torch: none for ``abs`` and ``relu`` at 0, an even share for
-``max`` and ``min`` of equals.
+``max`` and ``min`` of equals, all of it to the argument of ``clamp`` at its bounds. So at NaN: 1 through ``relu``, and for
+both sides of ``max`` and ``min``, 0 through ``clamp``.
 """
 
 from __future__ import annotations
@@ -110,7 +111,7 @@ _FUNCTIONS: dict[str, Callable[[Expr, Expr], Expr]] = {
     "silu": _silu,
     "gelu": _gelu,
     "erf": lambda x, y: mul(Const(2 / sqrt(pi)), call("exp", neg(mul(x, x)))),
-    "relu": lambda x, y: Select(Op("gt", (x, ZERO)), ONE, ZERO),
+    "relu": lambda x, y: Select(Op("le", (x, ZERO)), ZERO, ONE),
 }
 _FLAT = frozenset({"floor", "floordiv", "uniform", "shr", "shl", "bitand", "bitxor", "bitor", "present",
                    "lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not"})  # fmt: skip
@@ -131,7 +132,7 @@ def slopes(expr: Op, value: Expr) -> tuple[Slope, ...]:
         case "pow":
             return _power(args[0], args[1], value)
         case "mod":
-            return (ONE, neg(call("floor", div(args[0], args[1]))))
+            return (ONE, neg(Op("floordiv", args)))
         case "min" | "max":
             return _extremum(expr.name, args)
         case "clamp":
@@ -149,7 +150,8 @@ def _power(base: Expr, exponent: Expr, value: Expr) -> tuple[Slope, ...]:
         return (ZERO if exponent.value == 0 else mul(Const(float(exponent.value)), rest), None)
     lowered = mul(exponent, Op("pow", (base, sub(exponent, Const(1)))))
     by_base = Select(Op("eq", (exponent, ZERO)), ZERO, lowered)
-    by_exponent = Select(Op("eq", (value, ZERO)), ZERO, mul(value, call("log", base)))
+    at_zero = Op("and", (Op("eq", (base, ZERO)), Op("ge", (exponent, ZERO))))
+    by_exponent = Select(at_zero, ZERO, mul(value, call("log", base)))
     return (by_base, by_exponent)
 
 
@@ -159,10 +161,10 @@ def _extremum(name: str, args: tuple[Expr, ...]) -> tuple[Slope, ...]:
         return (ONE,)
     *earlier, last = args
     rest = earlier[0] if len(earlier) == 1 else Op(name, tuple(earlier))
-    wins = "gt" if name == "max" else "lt"
+    loses = "lt" if name == "max" else "gt"
 
     def share(a: Expr, b: Expr) -> Expr:
-        return Select(Op(wins, (a, b)), ONE, Select(Op("eq", (a, b)), HALF, ZERO))
+        return Select(Op(loses, (a, b)), ZERO, Select(Op("eq", (a, b)), HALF, ONE))
 
     outer = share(rest, last)
     inner = tuple(None if s is None else mul(s, outer) for s in _extremum(name, tuple(earlier)))
@@ -170,8 +172,8 @@ def _extremum(name: str, args: tuple[Expr, ...]) -> tuple[Slope, ...]:
 
 
 def _clamp(x: Expr, low: Expr, high: Expr) -> tuple[Slope, ...]:
-    """min(max(x, low), high)."""
-    raised, lowered = _extremum("max", (x, low)), _extremum("min", (Op("max", (x, low)), high))
-    passes = lowered[0]
-    assert passes is not None and raised[0] is not None and raised[1] is not None
-    return (mul(raised[0], passes), mul(raised[1], passes), lowered[1])
+    """min(max(x, low), high), where ``low`` may be above ``high``."""
+    within = Op("and", (Op("ge", (x, low)), Op("le", (x, high))))
+    raised = Op("and", (Op("lt", (x, low)), Op("lt", (low, high))))
+    lowered = Op("or", (Op("gt", (x, high)), Op("lt", (high, low))))
+    return tuple(Select(where, ONE, ZERO) for where in (within, raised, lowered))

@@ -75,18 +75,25 @@ class _Sent:
         return (*(d for d in self.dims if d not in placed), *(d for d in self.dims if d in placed))
 
 
-def backward(cascade: Cascade, wanted: Iterable[str] | None = None, real: str = "f32") -> Backward:
-    """The backward pass for the inputs ``wanted`` (default: all floating ones). ``real``: the dtype of accumulators,
+def backward(
+    cascade: Cascade,
+    wanted: Iterable[str] | None = None,
+    real: str = "f32",
+    outputs: Iterable[str] | None = None,
+) -> Backward:
+    """The backward pass for the inputs ``wanted`` (default: all floating ones), from the adjoints of ``outputs`` (all). ``real``: the dtype of accumulators,
     in which what was kept and what is still to be summed are stored. NotLoweredError names the statement that has
     no derivative here."""
     forward = means_as_sums(normal_form(cascade))
     names = tuple(differentiable_inputs(cascade) if wanted is None else wanted)
-    return _Reverse(forward, frozenset(names), real).run()
+    seeded = frozenset(o.name for o in forward.outputs) if outputs is None else frozenset(outputs)
+    return _Reverse(forward, frozenset(names), real, seeded).run()
 
 
 class _Reverse:
-    def __init__(self, forward: Cascade, wanted: frozenset[str], real: str) -> None:
+    def __init__(self, forward: Cascade, wanted: frozenset[str], real: str, seeded: frozenset[str]) -> None:
         self._forward = forward
+        self._seeded = seeded
         self._real = real
         self._wanted = wanted
         whole = nothing_given(forward)
@@ -215,6 +222,7 @@ class _Reverse:
             statements=tuple(statements),
             outputs=tuple(outputs),
             masks=(),
+            saved=(),
         )
         return cascade, names
 
@@ -248,7 +256,7 @@ class _Reverse:
     def _seeds(self) -> dict[str, str]:
         seeds: dict[str, str] = {}
         for output in self._forward.outputs:
-            if output.name not in self._active or output.name in self._forward.saved:
+            if output.name not in self._active & self._seeded or output.name in self._forward.saved:
                 continue
             name = self._fresh(f"grad_{output.name}")
             seeds[output.name] = name

@@ -58,10 +58,6 @@ def _gelu(x: Tensor) -> Tensor:
     return torch.nn.functional.gelu(x)
 
 
-def _clamp(x: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    return torch.minimum(torch.maximum(x, low), high)
-
-
 def _minimum(*args: Tensor) -> Tensor:
     return reduce(torch.minimum, args)
 
@@ -93,7 +89,7 @@ _FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "min": _minimum,
     "max": _maximum,
     "abs": torch.abs,
-    "clamp": _clamp,
+    "clamp": torch.clamp,
     "floor": torch.floor,
     "sqrt": torch.sqrt,
     "rsqrt": torch.rsqrt,

@@ -79,11 +79,12 @@ class Call:
         self, wanted: tuple[str, ...], tensors: tuple[Tensor, ...], kept: tuple[Tensor, ...],
         adjoints: tuple[Tensor | None, ...],
     ) -> dict[str, Tensor]:  # fmt: skip
-        """The gradients of the inputs ``wanted`` by name. ``kept``: the results; an adjoint that is None is zero."""
+        """The gradients of the inputs ``wanted`` by name. ``kept``: the results; an output whose adjoint is None
+        sends nothing."""
         arguments = self.named(tensors)
         found = dict(zip(self.cascade.results_for(self.wanted), kept, strict=True))
         given = zip(self.cascade.outputs, adjoints, strict=False)
-        seeds = {n: torch.zeros_like(found[n]) if a is None else a for n, a in given}
+        seeds = {n: a for n, a in given if a is not None}
         if set(wanted) <= set(self.wanted):
             training = self.cascade.training(self.wanted)
         else:  # a transform has hidden from the call that they would be wanted: nothing was kept

@@ -16,7 +16,7 @@ from torch import Tensor
 from attn_dsl.analysis.guards import Guards
 from attn_dsl.analysis.presence import PRESENT
 from attn_dsl.codegen.binding import bind, launch_params
-from attn_dsl.differentiation import backward, tangent
+from attn_dsl.differentiation import Backward, backward, tangent
 from attn_dsl.differentiation.memory import Pairs, pairs_of
 from attn_dsl.ir.cascade import Cascade
 from attn_dsl.rewrites.batching import Batched, batched
@@ -115,6 +115,7 @@ class Training:
     has no gradient."""
 
     def __init__(self, kernels: Kernels, wanted: tuple[str, ...], real: str, pairs: Pairs) -> None:
+        self._kernels, self._pairs, self._real_name = kernels, pairs, real
         self.passes = backward(_bound(kernels), wanted, real)
         self.params = kernels.params
         self.wanted = wanted
@@ -123,8 +124,23 @@ class Training:
         stored = tuple(dict.fromkeys((*given, *self.passes.presences)))
         made = Kernels(self.passes.forward, kernels.params, kernels.schedule, stored, pairs)
         self.forward_pass = Differentiable(made, real)
-        made = Kernels(self.passes.cascade, kernels.params, kernels.schedule, self.passes.presences, pairs)
-        self.backward_pass = Differentiable(made, real)
+        self.backward_pass = self._differentiable(self.passes)
+        self._parts: dict[frozenset[str], tuple[Backward, Differentiable]] = {}
+
+    def _differentiable(self, passes: Backward) -> Differentiable:
+        kernels = self._kernels
+        made = Kernels(passes.cascade, kernels.params, kernels.schedule, passes.presences, self._pairs)
+        return Differentiable(made, self._real_name)
+
+    def _part(self, outputs: frozenset[str]) -> tuple[Backward, Differentiable]:
+        """The backward pass from these outputs alone: of others nothing is computed, so that where their derivatives are
+        infinite, no 0 is multiplied by them. It reads no more than the whole one."""
+        if outputs >= self.passes.seeds.keys():
+            return self.passes, self.backward_pass
+        if outputs not in self._parts:
+            passes = backward(_bound(self._kernels), self.wanted, self._real_name, outputs)
+            self._parts[outputs] = passes, self._differentiable(passes)
+        return self._parts[outputs]
 
     def forward(self, arguments: Tensors, sizes: Sizes, architecture: str) -> dict[str, Tensor]:
         """The outputs, then what is kept beside them, without derivatives."""
@@ -134,37 +150,39 @@ class Training:
         self, arguments: Tensors, sizes: Sizes, architecture: str, found: Tensors, adjoints: Tensors
     ) -> dict[str, Tensor]:
         """The gradients of the wanted inputs, by name, which can be differentiated again. ``found``: what ``forward``
-        gave; ``adjoints``: of outputs."""
-        passes = self.passes
-        sizes = self._all_sizes(sizes)
+        gave; ``adjoints``: of outputs, of which those that are not there have none."""
+        passes, run = self._part(frozenset(adjoints.keys() & self.passes.seeds.keys()))
+        sizes = self._all_sizes(passes, sizes)
         seeds = {seed: adjoints[output] for output, seed in passes.seeds.items()}
-        computed = self.backward_pass({**arguments, **found, **seeds}, sizes, architecture)
+        computed = run({**arguments, **found, **seeds}, sizes, architecture) if seeds else {}
         gradients = {n: computed[t] for n, t in passes.gradients.items() if t in computed}
         if len(gradients) < len(passes.gradients):
-            gradients |= self._finished(arguments, computed, sizes)
+            gradients |= self._finished(passes, arguments, computed, sizes)
         return {n: self._of_input(arguments[n], gradients.get(n)) for n in self.wanted}
 
-    def _all_sizes(self, sizes: Sizes) -> dict[str, int]:
+    def _all_sizes(self, passes: Backward, sizes: Sizes) -> dict[str, int]:
         """With those of the indices that the backward pass has besides."""
         known = dict(sizes)
-        for index in self.passes.cascade.indices:
+        for index in passes.cascade.indices:
             if index.name not in known:
                 size = evaluate_size(index.size, self.params, known)
                 assert size is not None
                 known[index.name] = size
         return known
 
-    def _finished(self, arguments: Tensors, computed: Tensors, sizes: Sizes) -> dict[str, Tensor]:
+    def _finished(
+        self, passes: Backward, arguments: Tensors, computed: Tensors, sizes: Sizes
+    ) -> dict[str, Tensor]:
         """The gradients that are sums over rows, or sent to computed places: by operations of torch, which have
         derivatives of their own."""
         from attn_dsl.reference import evaluate
 
-        finish = self.passes.finish
+        finish = passes.finish
         given = {i.name: computed.get(i.name, arguments.get(i.name)) for i in finish.inputs}
         results = evaluate(
             finish, self.params, {n: t for n, t in given.items() if t is not None}, sizes, self.real
         )
-        return {n: results[t] for n, t in self.passes.gradients.items() if t in results}
+        return {n: results[t] for n, t in passes.gradients.items() if t in results}
 
     def _of_input(self, argument: Tensor, gradient: Tensor | None) -> Tensor:
         if gradient is None:  # nothing of this input reaches an output
