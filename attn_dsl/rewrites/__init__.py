@@ -11,11 +11,13 @@ from attn_dsl.rewrites.distribute import distribute
 from attn_dsl.rewrites.hoist import hoist
 from attn_dsl.rewrites.hoist_extremum import hoist_extremum
 from attn_dsl.rewrites.hoist_guards import hoist_guards
+from attn_dsl.rewrites.logarithms import logarithms
 from attn_dsl.rewrites.simplify import simplify
 from attn_dsl.rewrites.sum_first import sum_first
 
 _REARRANGE = (
     simplify,
+    logarithms,
     dead_statements,
     common_subexpressions,
     distribute,
