@@ -17,7 +17,7 @@ from attn_dsl.codegen.roles import Roles, assign_roles, split_rows
 from attn_dsl.errors import Diagnostic, NotLoweredError
 from attn_dsl.ir.cascade import Cascade, Einsum, Ranking
 from attn_dsl.ir.expr import Expr, IndexVar, Read
-from attn_dsl.ir.walk import substitute, walk
+from attn_dsl.ir.walk import index_names, substitute, walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +197,15 @@ def _rows_of_matrices(flow: Dependence, roles: Roles, targets: list[str]) -> tup
     return tuple(d for d in flow.dims(targets[0]) if d in common)
 
 
+def _free(flow: Dependence, roles: Roles, targets: list[str], streams: frozenset[str]) -> frozenset[str]:
+    """The kept indices that nothing streamed carries: the positions of a row, where a head is one of both sides."""
+    kept = {d for t in targets for d in flow.dims(t)}
+    for read in (r for t in targets for r in _reads_of(flow, roles, t)):
+        names = {n for slot in read.indices for n in index_names(slot)}
+        kept -= names if names & streams else set()
+    return frozenset(kept)
+
+
 def _finish(flow: Dependence, roles: Roles, drafts: list[_Draft], at: int) -> KernelPlan:
     draft = drafts[at]
     lead = (draft.targets or draft.stores)[0]
@@ -205,7 +214,7 @@ def _finish(flow: Dependence, roles: Roles, drafts: list[_Draft], at: int) -> Ke
     if draft.targets:
         programs, rows = split_rows(flow, kept, streams, roles.whole)
         features = _rows_of_matrices(flow, roles, draft.targets)
-        if features and not {*rows} & flow.positional:
+        if features and not {*rows} & (flow.positional | _free(flow, roles, draft.targets, streams)):
             programs, rows = kept, features[-1:]
     else:
         programs, rows = kept[:-1], kept[-1:]
