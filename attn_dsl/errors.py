@@ -32,6 +32,11 @@ class Diagnostic:
     notes: tuple[str, ...] = ()
     severity: str = "error"
 
+    def summary(self) -> str:
+        """In half a sentence: ``line 4, because ...``."""
+        at = "" if self.span is None else f"line {self.span.line}, "
+        return f"{at}because {self.message.removeprefix('no gradient: ')}"
+
     def render(self, sources: Mapping[str, str]) -> str:
         """The diagnostic as plain text; ``sources`` maps a file's name to its text."""
         lines = [f"{self.severity}: {self.message}"]

@@ -1,4 +1,4 @@
-"""``attn check``: is a file legal, and does it become a kernel?"""
+"""``attn check``: is a file legal, does it become a kernel, and its gradient?"""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from attn_dsl.cli.arguments import expand, files_argument, json_option
-from attn_dsl.cli.lowering import obstacle, slow_spots
+from attn_dsl.cli.lowering import gradient_obstacle, obstacle, slow_spots
 from attn_dsl.cli.output import diagnostic_data, plural, print_diagnostic, say, say_json
 from attn_dsl.errors import Diagnostic, LanguageError
 from attn_dsl.language.load import Specification, load_file, read_source
@@ -21,13 +21,15 @@ _DEFINITIONS = (CascadeDef, Import, LetLine, MaskLine, ScalarDef)
 
 @dataclass(slots=True)
 class Finding:
-    """What was found out about one file. ``lowered`` None: not asked, or the file is wrong."""
+    """What was found out about one file. ``lowered`` None: not asked, or the file is wrong. ``no_gradient``: why what is
+    lowered has no gradient, empty where it has."""
 
     path: Path
     name: str | None = None
     diagnostics: tuple[Diagnostic, ...] = ()
     sources: dict[str, str] = field(default_factory=dict)
     lowered: bool | None = None
+    no_gradient: tuple[Diagnostic, ...] = ()
 
     @property
     def is_wrong(self) -> bool:
@@ -83,6 +85,8 @@ def _with_lowering(finding: Finding, specification: Specification) -> Finding:
     found = obstacle(specification.cascade)
     finding.lowered = found is None
     finding.diagnostics += slow_spots(specification.cascade) if found is None else found
+    if found is None:
+        finding.no_gradient = gradient_obstacle(specification.cascade) or ()
     return finding
 
 
@@ -100,6 +104,8 @@ def _print(finding: Finding) -> None:
             say(f"{finding.path}: {finding.name} is legal", style="green")
         case True:
             say(f"{finding.path}: {finding.name} is legal and becomes a kernel", style="green")
+            for reason in finding.no_gradient:
+                say(f"  gradient: no, {reason.summary()}")
         case False:
             say(f"{finding.path}: {finding.name} is legal; not lowered yet, only the reference runs it")
 
@@ -119,5 +125,7 @@ def _data(finding: Finding) -> dict[str, Any]:
         "name": finding.name,
         "legal": not finding.is_wrong,
         "lowered": finding.lowered,
+        "gradient": not finding.no_gradient if finding.lowered else None,
+        "no_gradient": [diagnostic_data(d) for d in finding.no_gradient],
         "diagnostics": [diagnostic_data(d) for d in finding.diagnostics],
     }

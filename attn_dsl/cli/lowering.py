@@ -72,6 +72,26 @@ def slow_spots(cascade: Cascade) -> tuple[Diagnostic, ...]:
     return advice(cascade, example_params(cascade))
 
 
+def gradient_obstacle(cascade: Cascade) -> tuple[Diagnostic, ...] | None:
+    """Why a cascade that becomes kernels has no gradient by kernels; None where it has one, or no input for one."""
+    from attn_dsl.codegen.binding import bind, launch_params
+    from attn_dsl.differentiation import backward
+    from attn_dsl.differentiation.active import differentiable_inputs
+    from attn_dsl.differentiation.memory import pairs_of
+
+    if not differentiable_inputs(cascade):
+        return None
+    at_launch = launch_params(cascade)
+    bound = bind(cascade, {n: v for n, v in example_params(cascade).items() if n not in at_launch}, {})
+    try:
+        passes = backward(bound)
+        program = example_program(passes.cascade, presences=passes.presences)
+        pairs_of(bound).refuse(program, passes.cascade)
+    except NotLoweredError as error:
+        return error.diagnostics
+    return None
+
+
 def obstacle(cascade: Cascade) -> tuple[Diagnostic, ...] | None:
     """Why a legal cascade does not become kernels yet, as warnings; None where it does."""
     try:

@@ -24,11 +24,12 @@ from attn_dsl.language.load import load_file
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """``failure``: empty where every example agreed."""
+    """``failure``: empty where every example agreed; ``no_gradient``: why gradients were not tested, empty where they were."""
 
     path: Path
     failure: str
     seconds: float
+    no_gradient: str = ""
 
 
 @click.command("test", short_help="A property test against the reference")
@@ -48,7 +49,7 @@ def command(
     target: str | None,
     as_json: bool,
 ) -> None:
-    """Compare a file's kernels with the dense reference on random inputs: sizes, types, strides.
+    """Compare a file's kernels, and their gradients, with the dense reference on random inputs: sizes, types, strides.
 
     Without a GPU the kernels are native C++; '--target interpreter' tests the GPU's, slowly: keep --examples small.
 
@@ -70,7 +71,15 @@ def command(
             _print(outcome)
     failed = sum(bool(o.failure) for o in outcomes)
     if as_json:
-        data = [{"file": str(o.path), "failure": o.failure or None, "seconds": o.seconds} for o in outcomes]
+        data = [
+            {
+                "file": str(o.path),
+                "failure": o.failure or None,
+                "no_gradient": o.no_gradient or None,
+                "seconds": o.seconds,
+            }
+            for o in outcomes
+        ]
         say_json({"files": data})
     elif len(outcomes) > 1:
         say(f"{plural(len(outcomes), 'file')}: {len(outcomes) - failed} agree, {failed} do not", style="bold")
@@ -82,13 +91,14 @@ def _test(path: Path, examples: int, params: tuple[str, ...], target: str | None
     from attn_dsl.testing import check
 
     start = time.perf_counter()
-    failure = ""
+    failure = no_gradient = ""
     try:
         values = parse_params(load_file(path).cascade, params)
-        check(attn_dsl.compile(path, params=values, target=target), examples=examples)
+        without = check(attn_dsl.compile(path, params=values, target=target), examples=examples)
+        no_gradient = "; ".join(d.summary() for d in without)
     except (AttnError, AssertionError) as error:
         failure = str(error)
-    return Outcome(path, failure, round(time.perf_counter() - start, 3))
+    return Outcome(path, failure, round(time.perf_counter() - start, 3), no_gradient)
 
 
 def _print(outcome: Outcome) -> None:
@@ -97,3 +107,5 @@ def _print(outcome: Outcome) -> None:
         say(outcome.failure)
     else:
         say(f"{outcome.path}: agrees with its meaning ({outcome.seconds:.1f} s)", style="green")
+        if outcome.no_gradient:
+            say(f"  gradient: no, {outcome.no_gradient}")

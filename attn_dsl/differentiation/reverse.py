@@ -125,7 +125,7 @@ class _Reverse:
         for statement in reversed(self._forward.statements):
             for extra, name in list(self._adjoints.get(statement.target, {}).items()):
                 if isinstance(statement, Einsum) and set(extra) & set(statement.over):
-                    self._differentiate(statement, self._summed(name, statement.dims, extra), ())
+                    self._differentiate(statement, self._summed(name, statement, extra), ())
                 else:
                     self._differentiate(statement, name, extra)
         kept = self._kept()
@@ -327,11 +327,12 @@ class _Reverse:
         self._contribute(name, dims, over, share.amount, where, statement.span)
         self._scattered.append((read.tensor, _Sent(name, dims, read.indices)))
 
-    def _summed(self, name: str, dims: tuple[str, ...], extra: tuple[str, ...]) -> str:
+    def _summed(self, name: str, statement: Einsum, extra: tuple[str, ...]) -> str:
         """An adjoint without its further indices, where the statement reduces these itself."""
         total, is_new = self._named_once(f"{name}_sum")
         if is_new:
-            self._contribute(total, dims, extra, whole_read(name, (*dims, *extra)), None, None)
+            dims = statement.dims
+            self._contribute(total, dims, extra, whole_read(name, (*dims, *extra)), None, statement.span)
         return total
 
     def _named_once(self, wanted: str) -> tuple[str, bool]:

@@ -40,10 +40,14 @@ class Call:
 
     def run(self, tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """The kernels."""
-        kernels = (
-            self.cascade.training(self.wanted).forward_pass.kernels if self.wanted else self.cascade.kernels
-        )
-        return tuple(kernels.run(self.named(tensors), self.sizes, self.architecture).values())
+        arguments = self.named(tensors)
+        if not self.wanted:
+            return tuple(self.cascade.kernels.run(arguments, self.sizes, self.architecture).values())
+        training = self.cascade.training(self.wanted)
+        found = training.forward_pass.kernels.run(arguments, self.sizes, self.architecture)
+        if self.cascade.kernels.pairs is None:  # not itself a derivative
+            training.require(arguments, found, self.sizes, self.architecture)
+        return tuple(found.values())
 
     def mapped(
         self, count: int, dims: tuple[int | None, ...], tensors: tuple[Tensor, ...]

@@ -48,9 +48,10 @@ class Kernels:
         self._prepared: dict[tuple[Any, ...], Prepared] = {}
         self._whole: tuple[str, ...] | None = None
         self._results: Results | None = None
+        self._required: tuple[Specialisation, Program] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_programs": {}, "_prepared": {}}
+        return {**self.__dict__, "_programs": {}, "_prepared": {}, "_required": None}
 
     # calls
 
@@ -163,7 +164,17 @@ class Kernels:
             return load_or_build(key, lambda: self._generated(spec), compile_native)
         return load_or_build(entry_key(*parts), lambda: self._generated(spec))
 
+    def require(self, dtypes: Mapping[str, str], sizes: Mapping[str, int], architecture: str) -> None:
+        """NotLoweredError where there is no program for these; its source is kept for whoever builds it next."""
+        declared = tuple((i.name, dtypes[i.name]) for i in self.cascade.inputs)
+        whole = tuple((i, sizes[i]) for i in self.whole_indices())
+        spec = self.specialisation(declared, whole, architecture)
+        if self._required is None:
+            self._required = spec, self._generated(spec)
+
     def _generated(self, spec: Specialisation) -> Program:
+        if self._required is not None and self._required[0] == spec:
+            return self._required[1]
         from attn_dsl.codegen import generate
         from attn_dsl.runtime.fitting import fitted
 

@@ -8,7 +8,9 @@ like the first.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -18,14 +20,26 @@ from attn_dsl.analysis.presence import PRESENT
 from attn_dsl.codegen.binding import bind, launch_params
 from attn_dsl.differentiation import Backward, backward, tangent
 from attn_dsl.differentiation.memory import Pairs, pairs_of
+from attn_dsl.errors import NotLoweredError
 from attn_dsl.ir.cascade import Cascade
 from attn_dsl.rewrites.batching import Batched, batched
 from attn_dsl.runtime.autograd import Call, along, is_transformed, tangents_of, without_tangent
 from attn_dsl.runtime.kernels import Kernels
-from attn_dsl.runtime.sizes import DTYPES, evaluate_size
+from attn_dsl.runtime.sizes import DTYPES, NAMES, evaluate_size
 
 Sizes = Mapping[str, int]
 Tensors = Mapping[str, Tensor]
+
+
+@contextmanager
+def no_gradient_here() -> Generator[None]:
+    """What is not lowered inside is the gradient."""
+    try:
+        yield
+    except NotLoweredError as error:
+        help = "call it under torch.no_grad(), pass inputs without requires_grad, or differentiate .reference(...)"
+        told = [replace(d, message=f"no gradient: {d.message}", help=help) for d in error.diagnostics]
+        raise NotLoweredError(told, error.sources) from error
 
 
 class Differentiable:
@@ -116,6 +130,7 @@ class Training:
 
     def __init__(self, kernels: Kernels, wanted: tuple[str, ...], real: str, pairs: Pairs) -> None:
         self._kernels, self._pairs, self._real_name = kernels, pairs, real
+        self._is_required = False
         self.passes = backward(_bound(kernels), wanted, real)
         self.params = kernels.params
         self.wanted = wanted
@@ -145,6 +160,21 @@ class Training:
     def forward(self, arguments: Tensors, sizes: Sizes, architecture: str) -> dict[str, Tensor]:
         """The outputs, then what is kept beside them, without derivatives."""
         return self.forward_pass.kernels.run(arguments, sizes, architecture)
+
+    def require(self, arguments: Tensors, found: Tensors, sizes: Sizes, architecture: str) -> None:
+        """NotLoweredError where there will be no kernels for the backward pass: to be told when an attention is called, not
+        when its gradient is asked for. ``found``: what ``forward`` gave."""
+        if self._is_required or architecture not in (
+            "cpu",
+            "interpreter",
+        ):  # on a GPU, generating tries schedules
+            return
+        dtypes = {n: NAMES[t.dtype] for n, t in arguments.items()}
+        dtypes |= {seed: NAMES[found[output].dtype] for output, seed in self.passes.seeds.items()}
+        sizes = self._all_sizes(self.passes, sizes)
+        with no_gradient_here():
+            self.backward_pass.kernels.require(dtypes, sizes, architecture)
+        self._is_required = True
 
     def backward(
         self, arguments: Tensors, sizes: Sizes, architecture: str, found: Tensors, adjoints: Tensors

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from attn_dsl.errors import AttnError
+from attn_dsl.errors import AttnError, Diagnostic, NotLoweredError
 from attn_dsl.ir.cascade import Output
 from attn_dsl.runtime.sizes import DTYPES, bind
 from attn_dsl.testing.choices import Choices, replay, simpler, spread
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 # How many simpler inputs to try once one has failed; an interpreted kernel takes a second each.
 _SIMPLER = 40
+_GRADIENTS_EVERY = 8
 
 
 def check(
@@ -35,32 +36,53 @@ def check(
     widest: int = 192,
     work: int = 1 << 21,
     specials: bool = False,
-) -> None:
-    """Compare results with their meaning on generated arguments: sizes, dtypes, memory layouts, values.
+    gradients: bool = True,
+) -> tuple[Diagnostic, ...]:
+    """Compare results and gradients with their meaning on generated arguments: sizes, dtypes, memory layouts, values.
 
     ``target``: instead of the attention's own. ``seed``: None tries the same examples every time. ``longest``,
     ``widest``, ``work``: bounds on lengths, features and the elements of one statement; ``specials``: with NaN
-    and infinities. AssertionError with a short report of the simplest failure found; an AttnError as it is.
+    and infinities, whose gradients are not looked at. Gradients are those of autograd through the reference, on every eighth
+    example. What is told of a mechanism without gradients by kernels is returned: that is no failure. AssertionError
+    with a short report of the simplest failure found; an AttnError as it is.
     """
     if target is not None and target != attention.target:
         attention = type(attention)(attention.specification, attention.params, target, attention.schedule)
     limits = Limits(tuple(dtypes), longest, widest, work, specials, _device(target))
+    without: tuple[Diagnostic, ...] = ()
     for k in range(examples):
         choices = spread(seed or 0, k)
-        report = _try(attention, choices, limits)
-        if report:
-            raise AssertionError(_simplest(attention, choices.record, report, limits))
+        _require(attention, choices, limits, judge)
+        if not gradients or specials or without or k % _GRADIENTS_EVERY:
+            continue
+        try:
+            _require(attention, spread(seed or 0, k), limits, _judge_gradients)
+        except NotLoweredError as error:
+            without = error.diagnostics
+    return without
+
+
+def _judge_gradients(attention: Attention, example: Example) -> Verdict:
+    from attn_dsl.testing.gradients import judge_gradients
+
+    return judge_gradients(attention, example)
+
+
+def _require(attention: Attention, choices: Choices, limits: Limits, by: Judge) -> None:
+    report = _try(attention, choices, limits, by)
+    if report:
+        raise AssertionError(_simplest(attention, choices.record, report, limits, by))
 
 
 def _device(target: str | None) -> str:
     return "cuda" if target != "interpreter" and torch.cuda.is_available() else "cpu"
 
 
-def _try(attention: Attention, choices: Choices, limits: Limits) -> str:
-    return failure(attention, make_example(attention.cascade, attention.params, choices, limits))
+def _try(attention: Attention, choices: Choices, limits: Limits, by: Judge) -> str:
+    return failure(attention, make_example(attention.cascade, attention.params, choices, limits), by)
 
 
-def _simplest(attention: Attention, record: list[int], report: str, limits: Limits) -> str:
+def _simplest(attention: Attention, record: list[int], report: str, limits: Limits, by: Judge) -> str:
     """The report of the simplest failing example found near one that fails."""
     tries, progress = 0, True
     while progress and tries < _SIMPLER:
@@ -68,7 +90,7 @@ def _simplest(attention: Attention, record: list[int], report: str, limits: Limi
         for candidate in simpler(record):
             tries += 1
             choices = replay(candidate)
-            found = _try(attention, choices, limits)
+            found = _try(attention, choices, limits, by)
             if found:
                 record, report, progress = choices.record, found, True
                 break
@@ -87,9 +109,13 @@ class Verdict:
     unjudged: int = 0
 
 
-def failure(attention: Attention, example: Example) -> str:
-    """What is wrong with an attention's results on an example; empty where nothing is."""
-    report = judge(attention, example).report
+Judge = Callable[["Attention", Example], Verdict]
+
+
+def failure(attention: Attention, example: Example, by: Judge | None = None) -> str:
+    """What is wrong with an attention's results on an example, or with what is judged ``by`` another; empty where
+    nothing is."""
+    report = (by or judge)(attention, example).report
     return f"{attention.cascade.name}: {report}\n{example}" if report else ""
 
 

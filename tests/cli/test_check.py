@@ -94,3 +94,31 @@ def test_a_file_of_definitions_is_a_library(tmp_path: Path) -> None:
     result = check(tmp_path / "lib.attn")
     assert result.exit_code == 0
     assert "a library" in result.output
+
+
+HALF = """attention half
+input Q[b,i,d], K[b,j,d], V[b,j,e]
+E[b,j,d] = exp(K[b,j,d])
+S[b,i,j] += Q[b,i,d] * E[b, j // 2, d]
+P[b,i,j] = softmax[j](S[b,i,j])
+O[b,i,e] += P[b,i,j] * V[b,j,e]
+output O[b,i,e]
+"""
+
+
+def test_what_has_no_gradient_says_so(tmp_path: Path) -> None:
+    """It is no warning: a file without gradients may be all that is wanted."""
+    (tmp_path / "half.attn").write_text(HALF)
+    result = CliRunner().invoke(attn, ["check", str(tmp_path / "half.attn")])
+    assert result.exit_code == 0
+    assert "half is legal and becomes a kernel" in result.output
+    assert "gradient: no, line 4, because 'E' is computed, and read at computed places" in result.output
+    data = json.loads(CliRunner().invoke(attn, ["check", "--json", str(tmp_path / "half.attn")]).output)
+    (found,) = data["files"]
+    assert found["lowered"] and found["gradient"] is False and found["no_gradient"][0]["place"]["line"] == 4
+
+
+def test_a_gradient_that_is_there_is_not_spoken_of(folder: Path) -> None:
+    result = CliRunner().invoke(attn, ["check", "--json", str(folder / "good.attn")])
+    (found,) = json.loads(result.output)["files"]
+    assert found["gradient"] is True and found["no_gradient"] == []

@@ -54,3 +54,16 @@ def test_a_wrong_file_fails_with_its_message(tmp_path: Path) -> None:
 
 def test_no_examples_is_wrong_usage(file: Path) -> None:
     assert run(file, "--examples", 0).exit_code == 2
+
+
+def test_what_has_no_gradient_is_reported_and_does_not_fail(tmp_path: Path) -> None:
+    path = tmp_path / "half.attn"
+    path.write_text(
+        "attention half\ninput x[j]\nE[j] = exp(x[j])\ny[i] += E[i // 2 + j]\noutput y[i]\n".replace(
+            "input x[j]", "input x[j], z[i]"
+        ).replace("+= E", "+= z[i] * E")
+    )
+    result = run(path, "--examples", 1)
+    assert result.exit_code == 0, result.output
+    assert "agrees with its meaning" in result.output
+    assert "gradient: no, line 4, because" in result.output

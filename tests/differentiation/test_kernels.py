@@ -192,3 +192,21 @@ def test_what_cannot_be_differentiated_says_so_when_it_is_called() -> None:
     text = "attention first\ninput X[b, j]\nindex k < 4\nT[b, j // 8] max= X[b,j]\noutput T[b, k]\n"
     with pytest.raises(attn_dsl.NotLoweredError, match="T"):
         attn_dsl.compile(text)(torch.randn(2, 32, requires_grad=True))
+
+
+def test_what_has_no_kernel_backward_says_so_when_it_is_called() -> None:
+    """Found only as the kernels of the backward pass are planned."""
+    text = """attention kernelised
+input Q[b,i,d], K[b,j,d], V[b,j,e], R[f,d]
+A[b,i,f] += Q[b,i,d] * R[f,d]
+B[b,j,f] += K[b,j,d] * R[f,d]
+S[b,i,j] += exp(A[b,i,f]) * exp(B[b,j,f])
+O[b,i,e] += S[b,i,j] * V[b,j,e]
+output O[b,i,e]
+"""
+    attention = attn_dsl.compile(text)
+    arguments = [torch.randn(2, 5, 4) for _ in range(3)] + [torch.randn(6, 4).requires_grad_()]
+    with pytest.raises(attn_dsl.NotLoweredError, match="no gradient: "):
+        attention(*arguments)
+    with torch.no_grad():
+        assert attention(*arguments).shape == (2, 5, 4)
