@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -82,6 +83,17 @@ class Dependence:
         """The indices a computed tensor reduces, over all its contributions."""
         parts = self.by_target[tensor]
         return frozenset(i for s in parts if isinstance(s, Einsum) for i in s.over)
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """The indices in one order for every process: as the inputs have them, then as they are declared."""
+        given = (d for i in self.cascade.inputs for d in i.dims)
+        names = dict.fromkeys((*given, *(i.name for i in self.cascade.indices)))
+        return {name: at for at, name in enumerate(names)}
+
+    def in_order(self, indices: Iterable[str]) -> tuple[str, ...]:
+        """Indices, in the order of ``places``."""
+        return tuple(sorted(indices, key=self.places.__getitem__))
 
     @cached_property
     def _direct(self) -> dict[str, tuple[str, ...]]:

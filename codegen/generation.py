@@ -293,10 +293,11 @@ class _Generation:
         )
 
     def _stream_groups(self, plan: KernelPlan) -> tuple[tuple[str, ...], ...]:
-        names = [d for i in self.cascade.inputs for d in i.dims] + [i.name for i in self.cascade.indices]
-        groups = {s for t in plan.targets for s in contribution_streams(self.flow, self.roles, t)}
-        ordered = [tuple(sorted(g, key=names.index)) for g in groups]
-        return tuple(sorted(ordered, key=lambda g: names.index(g[0])))
+        groups = (s for t in plan.targets for s in contribution_streams(self.flow, self.roles, t))
+        ordered = dict.fromkeys(map(self.flow.in_order, groups))
+        return tuple(
+            sorted(ordered, key=lambda group: self.flow.places[group[0]])
+        )  # no two have one in common
 
     def _band_axes(self, plan: KernelPlan, groups: tuple[tuple[str, ...], ...]) -> dict[str, str]:
         """Names for the diagonals of a tile of rows and stream, where each is one index."""

@@ -138,10 +138,11 @@ def _streams_agree(flow: Dependence, roles: Roles, draft: _Draft, target: str) -
     return all(a == b or not a & b for a in mine for b in theirs)
 
 
-def contribution_streams(flow: Dependence, roles: Roles, target: str) -> set[frozenset[str]]:
+def contribution_streams(flow: Dependence, roles: Roles, target: str) -> tuple[frozenset[str], ...]:
     """The stream of each contribution to a streamed tensor, without those that have none."""
     parts = (s for s in flow.by_target[target] if isinstance(s, Einsum))
-    return {s for s in (frozenset(p.over) & roles.streams for p in parts) if s}
+    streams = dict.fromkeys(frozenset(p.over) & roles.streams for p in parts)
+    return tuple(s for s in streams if s)
 
 
 def _place_output(

@@ -128,11 +128,6 @@ class Assembly:
         """The contributions to a target as they were written."""
         return [s for s in self.context.flow.by_target[target] if isinstance(s, Einsum)]
 
-    def stream_order(self, index: str) -> int:
-        """The place of a stream among those of a loop: as the inputs have them."""
-        names = [d for i in self.context.cascade.inputs for d in i.dims]
-        return names.index(index) if index in names else len(names)
-
 
 class Builder:
     """A part of the building of a kernel."""

@@ -79,9 +79,7 @@ class StreamKernel(Builder):
         groups: dict[tuple[str, ...], list[Einsum]] = {(): []}
         for target in targets:
             for part in self.context.definition(target):
-                stream = tuple(
-                    sorted(set(part.over) & self.context.roles.streams, key=self.kernel.stream_order)
-                )
+                stream = self.context.flow.in_order({*part.over} & self.context.roles.streams)
                 groups.setdefault(stream, []).append(part)
         return [Phase(stream, tuple(parts)) for stream, parts in groups.items() if parts]
 

@@ -24,7 +24,7 @@ class Stores(Builder):
         """Tensors over a stream: a loop each."""
         for name in self.context.plan.pair_stores:
             stream = next(
-                tuple(sorted(s, key=self.kernel.stream_order))
+                self.context.flow.in_order(s)
                 for t in self.context.plan.targets
                 for s in contribution_streams(self.context.flow, self.context.roles, t)
                 if s <= set(self.context.flow.dims(name))
