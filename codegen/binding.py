@@ -10,6 +10,7 @@ from attn_dsl.ir.cascade import Cascade, Einsum, Index, Reduction, Statement
 from attn_dsl.ir.expr import Const, Expr, IndexVar, Op, ParamRef, Read, SizeOf
 from attn_dsl.ir.operators import COMPARISONS
 from attn_dsl.ir.walk import children, transform
+from attn_dsl.rewrites.definitions import fresh_name
 
 _LINEAR = frozenset({"add", "sub", "neg", "min", "max", "clamp", "and", "or", "not", "abs"}) | COMPARISONS
 
@@ -82,6 +83,7 @@ def means_as_sums(cascade: Cascade) -> Cascade:
     """``T mean= x`` is a sum over a count: both stream, a mean does not."""
     statements: list[Statement] = []
     done: set[str] = set()
+    names: set[str] = set()
     for item in cascade.statements:
         if not (isinstance(item, Einsum) and item.reduce is Reduction.MEAN):
             statements.append(item)
@@ -89,7 +91,9 @@ def means_as_sums(cascade: Cascade) -> Cascade:
         if item.target in done:
             continue
         done.add(item.target)
-        total, count = f"{item.target}_total", f"{item.target}_count"
+        total = fresh_name(cascade, f"{item.target}_total", names)
+        count = fresh_name(cascade, f"{item.target}_count", names)
+        names |= {total, count}
         parts = [s for s in cascade.definitions(item.target) if isinstance(s, Einsum)]
         for part in parts:
             statements.append(replace(part, target=total, reduce=Reduction.SUM))

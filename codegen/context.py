@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from attn_dsl.analysis.presence import total_body
 from attn_dsl.codegen.dependence import Dependence
 from attn_dsl.codegen.machine import Machine
+from attn_dsl.codegen.naming import Namer, joint_axis
 from attn_dsl.codegen.numbers import is_float
 from attn_dsl.codegen.partition import KernelPlan
 from attn_dsl.codegen.program import DIGITS, PARTS, Argument, ArgumentSource, Buffer
@@ -59,7 +60,8 @@ class KernelContext:
     builder: TileBuilder
     kinds: Mapping[str, str]
     machine: Machine
-    arguments: dict[str, Argument] = field(default_factory=dict)
+    namer: Namer
+    arguments: dict[ArgumentSource, Argument] = field(default_factory=dict[ArgumentSource, Argument])
     definitions: dict[str, tuple[Einsum, ...]] = field(default_factory=dict)
     zero_padded: dict[int, frozenset[str]] = field(default_factory=dict)
 
@@ -75,15 +77,16 @@ class KernelContext:
         body = self.flow.guards.shared(total_body(part.body, self.cascade))
         return replace(part, body=body, where=None if exists == TRUE else exists)
 
-    def argument(self, name: str, source: ArgumentSource, dtype: str, *, aligned: bool = False) -> str:
-        """Register a kernel argument; the same name always means the same source."""
-        self.arguments.setdefault(name, Argument(name, source, dtype, aligned))
-        return name
+    def argument(self, source: ArgumentSource, wanted: str, dtype: str, *, aligned: bool = False) -> str:
+        """The name of a kernel argument; ``wanted``: the one it has where that is free."""
+        if source not in self.arguments:
+            self.arguments[source] = Argument(self.namer.claim(source, wanted), source, dtype, aligned)
+        return self.arguments[source].name
 
     @property
     def row_axis(self) -> str:
         """The name of the axis that holds the row lanes."""
-        return "_".join(self.plan.rows)
+        return joint_axis(self.plan.rows)
 
     def comment(self, part: Einsum) -> str:
         """The statement as its author could have written it, with its line."""

@@ -9,12 +9,14 @@ from math import prod
 from attn_dsl.analysis.presence import PRESENT
 from attn_dsl.codegen.binding import bind, launch_params
 from attn_dsl.codegen.context import KernelContext, Storage, Tiles, buffer_storage, collecting_storage
+from attn_dsl.codegen.cpu import words as cpu_words
 from attn_dsl.codegen.cpu.emit import emit_module as emit_cpu
 from attn_dsl.codegen.cpu.footprint import stack_bytes
 from attn_dsl.codegen.defaults import attempts, default_schedule, make_tiles, padded_extent, with_bands
 from attn_dsl.codegen.dependence import Dependence
 from attn_dsl.codegen.kernel_text import KernelText
 from attn_dsl.codegen.machine import Machine, machine_of
+from attn_dsl.codegen.naming import Namer, Tile, Value, joint_axis, plain
 from attn_dsl.codegen.numbers import is_float
 from attn_dsl.codegen.partition import KernelPlan, contribution_streams, leaf_reads, partition
 from attn_dsl.codegen.program import Buffer, GridFactor, Kernel, Program
@@ -25,6 +27,7 @@ from attn_dsl.codegen.schedule import Schedule
 from attn_dsl.codegen.specialisation import Specialisation
 from attn_dsl.codegen.stream import StreamKernel
 from attn_dsl.codegen.tiles import KernelBody, Node, TileBuilder, living_nodes
+from attn_dsl.codegen.triton import words as triton_words
 from attn_dsl.codegen.triton.emit import emit_module
 from attn_dsl.errors import Diagnostic, NotLoweredError
 from attn_dsl.ir.cascade import Cascade, Einsum
@@ -198,10 +201,10 @@ class _Generation:
         beside = self._beside_rows(plan) - inner
         extents = {i: padded_extent(n, i not in inner, machine) for i, n in whole.items()}
         operand = min((d for d in self.dtypes.values() if is_float(d)), key=len, default="f32")
-        row_axis = "_".join(plan.rows)
+        row_axis = joint_axis(plan.rows)
         bands = self._band_axes(plan, groups)
         ordered = sorted(whole, key=lambda i: (i not in inner, i))
-        order = (row_axis, *("_".join(g) for g in groups), *ordered, *bands.values())
+        order = (row_axis, *map(joint_axis, groups), *ordered, *bands.values())
 
         def lowered(attempt: int) -> tuple[Schedule, KernelContext, KernelBody]:
             schedule = default_schedule(
@@ -215,7 +218,7 @@ class _Generation:
             context = KernelContext(
                 self.cascade, self.flow, self.roles, plan, with_bands(tiles, bands, machine), storage, self.params, self.sizes,
                 self.real, self.result if is_float(self.result) else "f32", TileBuilder(order),
-                {t: _KIND_DTYPES.get(k, self.real) for t, k in self.kinds.items()}, machine,
+                {t: _KIND_DTYPES.get(k, self.real) for t, k in self.kinds.items()}, machine, self._namer(),
             )  # fmt: skip
             return schedule, context, StreamKernel(context).build()
 
@@ -232,15 +235,16 @@ class _Generation:
         ):
             raise self._too_large(plan, whole)
         tiles = context.tiles
-        lengths = {row_axis: " * ".join(f"BLOCK_{i.upper()}" for i in plan.rows)}
-        lengths |= {"_".join(g): " * ".join(f"BLOCK_{i.upper()}" for i in g) for g in groups}
-        lengths |= {i: f"BLOCK_{i.upper()}" for i in (*tiles.whole, *bands.values())}
-        lengths = {axis: lengths[axis] for axis in order}  # every tile has its axes in this order
+        members = {joint_axis(indices): indices for indices in (plan.rows, *groups)}
+        lengths = {  # every tile has its axes in this order
+            axis: " * ".join(_tile_name(context.namer, i) for i in members.get(axis, (axis,)))
+            for axis in order
+        }
         used = {axis for node in _nodes(body) for axis in node.axes}
         diagonals = {axis: lanes for axis, lanes in tiles.bands.values() if axis in used}
         lengths = {a: t for a, t in lengths.items() if a in used or a not in bands.values()}
         blocks = {**dict(tiles.rows), **tiles.streams, **tiles.whole, **diagonals}
-        constants = tuple((f"BLOCK_{i.upper()}", n) for i, n in blocks.items())
+        constants = tuple((_tile_name(context.namer, i), n) for i, n in blocks.items())
         name = f"{self.cascade.name}_kernel" + (f"_{at}" if len(self.plans) > 1 else "")
         text = KernelText(
             name,
@@ -249,6 +253,7 @@ class _Generation:
             tuple(context.arguments.values()),
             constants,
             tiles.rows if self._parted(plan) else (),
+            context.namer,
         )
         grid = (*(GridFactor((i,), n) for i, n in tiles.rows), *(GridFactor((p,)) for p in plan.programs))
         kernel = Kernel(
@@ -264,6 +269,14 @@ class _Generation:
             schedule.max_registers if self.spec.architecture.startswith("cuda") else None,
         )
         return LoweredKernel(plan, tiles, text, kernel)
+
+    def _namer(self) -> Namer:
+        """Names for one kernel; what the file names keeps its own."""
+        words = cpu_words if self.spec.architecture == "cpu" else triton_words
+        namer = Namer(words.is_reserved)
+        for tensor in (*(i.name for i in self.cascade.inputs), *self.flow.by_target):
+            namer.claim(Value(tensor), tensor)
+        return namer
 
     def _parted(self, plan: KernelPlan) -> bool:
         """Whether each value of the program indices has places of its own in what the kernel sends."""
@@ -301,14 +314,9 @@ class _Generation:
 
     def _band_axes(self, plan: KernelPlan, groups: tuple[tuple[str, ...], ...]) -> dict[str, str]:
         """Names for the diagonals of a tile of rows and stream, where each is one index."""
-        names = {i.name for i in self.cascade.indices} | {d for i in self.cascade.inputs for d in i.dims}
-        found: dict[str, str] = {}
-        for group in groups if len(plan.rows) == 1 else ():
-            axis = f"{group[0]}_band"
-            while axis in names:
-                axis += "_"
-            found |= {group[0]: axis} if len(group) == 1 else {}
-        return found
+        if len(plan.rows) > 1:
+            return {}
+        return {group[0]: f"{group[0]}:band" for group in groups if len(group) == 1}
 
     def _inner(self, plan: KernelPlan) -> frozenset[str]:
         """Whole indices that streamed reductions reduce together with a stream."""
@@ -344,6 +352,10 @@ class _Generation:
         return max(accumulators, *extents.values(), 16)
 
 
+def _tile_name(namer: Namer, index: str) -> str:
+    return namer.claim(Tile(index), f"BLOCK_{plain(index).upper()}")
+
+
 def _nodes(body: KernelBody) -> Iterable[Node]:
     return living_nodes(body).values()
 
@@ -358,7 +370,7 @@ def _lanes(
 ) -> dict[str, int]:
     """The lanes of every axis of a kernel's tiles."""
     blocks = {**dict(tiles.rows), **tiles.streams, **tiles.whole, **dict(tiles.bands.values())}
-    members = {"_".join(g): g for g in (plan.rows, *groups)}
+    members = {joint_axis(g): g for g in (plan.rows, *groups)}
     return {axis: prod(blocks[i] for i in members.get(axis, (axis,))) for axis in order}
 
 

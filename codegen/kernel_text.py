@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from attn_dsl.codegen.binding import launch_params
+from attn_dsl.codegen.naming import Namer
 from attn_dsl.codegen.program import Argument
 from attn_dsl.codegen.specialisation import Specialisation
 from attn_dsl.codegen.tiles import KernelBody
@@ -14,8 +15,9 @@ from attn_dsl.version import __version__
 
 @dataclass(frozen=True, slots=True)
 class KernelText:
-    """One kernel to print: its tile program, the lengths of its axes, its arguments and constants, and the tiles of its
-    rows, which are innermost in the grid, if what it sends to computed places meets only within them."""
+    """One kernel to print: its tile program, the lengths of its axes, its arguments and constants, the tiles of its
+    rows, which are innermost in the grid, if what it sends to computed places meets only within them, and the names
+    that are given."""
 
     name: str
     body: KernelBody
@@ -23,6 +25,7 @@ class KernelText:
     arguments: tuple[Argument, ...]
     constants: tuple[tuple[str, int], ...]
     rows: tuple[tuple[str, int], ...]
+    namer: Namer
 
 
 def header(cascade: Cascade, spec: Specialisation) -> list[str]:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from attn_dsl.analysis.integers import is_nonnegative, is_positive
 from attn_dsl.codegen.constants import folded, is_fraction, neutral, value_of
 from attn_dsl.codegen.context import KernelContext, Scope, Storage
+from attn_dsl.codegen.naming import plain
 from attn_dsl.codegen.numbers import is_float, join_dtypes, result_dtype
 from attn_dsl.codegen.program import DIGITS, PARTS, Extent, ParamValue, Pointer, Stride
 from attn_dsl.codegen.tiles import Node, named
@@ -90,14 +91,14 @@ class ExpressionLowering:
         """The extent of an index: a constant where the tile holds it whole."""
         if index in self.context.sizes:
             return self.builder.const(self.context.sizes[index])
-        name = self.context.argument(f"size_{index}", Extent(index), "i32")
+        name = self.context.argument(Extent(index), f"size_{index}", "i32")
         return self.builder.node("argument", dtype="i32", attributes=(name,))
 
     def _param(self, name: str) -> Node:
         if name in self.context.params:
             value = self.context.params[name]
             return self.builder.const(value, self.context.real if isinstance(value, float) else None)
-        argument = self.context.argument(f"param_{name}", ParamValue(name), "i32")
+        argument = self.context.argument(ParamValue(name), f"param_{name}", "i32")
         return self.builder.node("argument", dtype="i32", attributes=(argument,))
 
     def cast(self, node: Node, dtype: str) -> Node:
@@ -202,8 +203,8 @@ class ExpressionLowering:
     def label(self, node: Node, read: Read, parts: tuple[Einsum, ...]) -> None:
         """Give a node its tensor's name and statements, where it is read at the tensor's own indices."""
         own = read.indices == tuple(IndexVar(d) for d in parts[0].dims)
-        plain = node.operation in ("const", "argument", "state", "load", "coordinate")
-        if own and node.name is None and not plain:
+        simple = node.operation in ("const", "argument", "state", "load", "coordinate")
+        if own and node.name is None and not simple:
             node.name = read.tensor
             written = self.context.flow.by_target[read.tensor]
             node.comment = "\n".join(self.context.comment(p) for p in written if isinstance(p, Einsum))
@@ -226,14 +227,14 @@ class ExpressionLowering:
         offset, mask = self.address(read, scope)
         operands = (offset,) if mask is None else (offset, mask)
         pointer = self.context.argument(
-            f"{_identifier(read.tensor)}_ptr",
             Pointer(read.tensor),
+            f"{plain(read.tensor)}_ptr",
             storage.dtype,
             aligned=storage.stride_divisor > 1,
         )
         node = self.builder.node("load", *operands, dtype=storage.dtype, attributes=(pointer,))
-        plain = {s.name for s in read.indices if isinstance(s, IndexVar)}
-        self.context.zero_padded[id(node)] = frozenset(plain & set(self.context.tiles.whole))
+        own = {s.name for s in read.indices if isinstance(s, IndexVar)}
+        self.context.zero_padded[id(node)] = frozenset(own & set(self.context.tiles.whole))
         return node
 
     def address(self, read: Read, scope: Scope) -> tuple[Node, Node | None]:
@@ -261,14 +262,14 @@ class ExpressionLowering:
         for term in terms[1:]:
             offset = self.operate("add", offset, term)
         inside = self.all_of(list(masks))
-        return named(offset, f"offset_{_identifier(read.tensor)}"), inside
+        return named(offset, f"offset_{plain(read.tensor)}"), inside
 
     def _term(self, tensor: str, storage: Storage, position: int, place: Node) -> Node:
         if position == len(storage.axes) - 1 and storage.contiguous:
             return place
         name = self.context.argument(
-            f"stride_{_identifier(tensor)}_{'_'.join(storage.axes[position]).lstrip('_') or position}",
             Stride(tensor, position),
+            f"stride_{plain(tensor)}_{'_'.join(storage.axes[position]).lstrip('_') or position}",
             "i64",
             aligned=storage.stride_divisor > 1,
         )
@@ -309,10 +310,6 @@ class ExpressionLowering:
         for condition in ordered:
             result = condition if result is None else self.operate("and", result, condition)
         return result
-
-
-def _identifier(tensor: str) -> str:
-    return tensor.replace("present:", "present_")
 
 
 def stream_indices(expr: Expr, streams: frozenset[str]) -> frozenset[str]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from attn_dsl.codegen.context import Scope
 from attn_dsl.codegen.numbers import is_float, join_dtypes
+from attn_dsl.codegen.program import Pointer
 from attn_dsl.codegen.reducing import TileReductions
 from attn_dsl.codegen.tiles import Node
 from attn_dsl.ir.expr import Const, Detach, Expr, Op
@@ -68,7 +69,11 @@ class Products:
 
     def operand_dtype(self, left: list[tuple[Factor, Node]], right: list[tuple[Factor, Node]]) -> str:
         """Products are taken in the dtype of the inputs that are factors themselves, else of the result."""
-        inputs = {f"{i.name}_ptr" for i in self.context.cascade.inputs}
+        inputs = {
+            a.name
+            for a in self.context.arguments.values()
+            if isinstance(a.source, Pointer) and self.context.cascade.input(a.source.tensor) is not None
+        }
         nodes = (n for _, n in (*left, *right) if n.operation == "load" and is_float(n.dtype))
         read = [n.dtype for n in nodes if n.attributes[0] in inputs]
         if not read:

@@ -47,7 +47,7 @@ class SendLowering:
         offset, inside = self.expressions.address(Read(sending.tensor, slots), scope)
         exist += self._existing(sending, scope)
         mask = self.expressions.all_of([*exist, *([] if inside is None else [inside])])
-        pointer = self.context.argument(f"{sending.tensor}_ptr", Pointer(sending.tensor), storage.dtype)
+        pointer = self.context.argument(Pointer(sending.tensor), f"{sending.tensor}_ptr", storage.dtype)
         for row in self.context.plan.rows:  # what deals the tiles of rows to the parts needs their number
             self.expressions.size(row)
         return Store(pointer, offset, value, mask, adds=True)

@@ -37,8 +37,8 @@ def _kernel(kernel: KernelText) -> dict[str, Any]:
     text = {
         axis: length if length.isidentifier() else f"({length})" for axis, length in kernel.lengths.items()
     }
-    printer = KernelPrinter(kernel.body, Lanes(text, count), kernel.arguments)
-    parameters = [_parameter(a, printer.names.identifier(a.name)) for a in kernel.arguments]
+    printer = KernelPrinter(kernel.body, Lanes(text, count), kernel.arguments, kernel.namer)
+    parameters = [_parameter(a) for a in kernel.arguments]
     return {
         "name": kernel.name,
         "constants": kernel.constants,
@@ -74,8 +74,9 @@ def _lanes(text: str, blocks: dict[str, int]) -> int:
     return result
 
 
-def _parameter(argument: Argument, name: str) -> tuple[str, str]:
+def _parameter(argument: Argument) -> tuple[str, str]:
     """The declaration of a kernel's parameter, and how it is read from a 64-bit word."""
+    name = argument.name
     if isinstance(argument.source, Pointer):
         kind = f"{MEMORY[argument.dtype]}*"
         return f"{kind} const {name}", f"reinterpret_cast<{kind}>(WORD)"

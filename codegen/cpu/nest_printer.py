@@ -14,6 +14,7 @@ from attn_dsl.codegen.cpu.expressions import (
 from attn_dsl.codegen.cpu.items import ATOMS, Begin, Compute, Item, Product, Reduce, Update, Write, operands
 from attn_dsl.codegen.cpu.names import Names
 from attn_dsl.codegen.cpu.nests import Arrangement, Nest
+from attn_dsl.codegen.naming import Tile
 from attn_dsl.codegen.numbers import is_float
 from attn_dsl.codegen.tiles import Node, Store
 
@@ -101,9 +102,8 @@ class NestPrinter:
             indent = "    " * depth
             if depth == len(self._axes) - 1 and not self._in_order:
                 lines.append(f"{indent}ATTN_LANES")
-            lines.append(
-                f"{indent}for (int32_t lane_{axis} = 0; lane_{axis} < {self.names.lanes.text[axis]}; ++lane_{axis}) {{"
-            )
+            lane, count = self.names.lane[axis], self.names.lanes.text[axis]
+            lines.append(f"{indent}for (int32_t {lane} = 0; {lane} < {count}; ++{lane}) {{")
             lines += [f"{indent}    {line}" for line in self._lines[depth + 1]]
         inside = "    " * (len(self._axes) - 1)
         lines += [f"{inside}}}", *(f"{inside}{line}" for line in self._after)]
@@ -125,7 +125,7 @@ class NestPrinter:
                     innermost.append(f"{target} = {start};")
             case Update(state=state, value=value):
                 axes = self.arrangement.ordered(state.axes)
-                target = self.names.identifier(state.name) + "".join(f"[lane_{a}]" for a in axes)
+                target = state.name + "".join(f"[{self.names.lane[a]}]" for a in axes)
                 innermost.append(f"{target} = {self._converted(value, state.dtype)};")
             case Write(store=store):
                 innermost.append(self._write(store))
@@ -157,7 +157,7 @@ class NestPrinter:
 
     def _write(self, store: Store) -> str:
         dtype = self.names.arguments[store.tensor]
-        target = f"{self.names.identifier(store.tensor)}[{self._text(store.offset)}]"
+        target = f"{store.tensor}[{self._text(store.offset)}]"
         operator = "+=" if store.adds else "="
         line = f"{target} {operator} {written(self._text(store.value), dtype)};"
         return line if store.mask is None else f"if ({self._text(store.mask)}) {line}"
@@ -182,7 +182,7 @@ class NestPrinter:
         if self.names.known(node):
             return self.names.element(node)
         if node.operation == "arange":
-            return f"lane_{node.axes[0]}"
+            return self.names.lane[node.axes[0]]
         cheap = self.arrangement.items.is_cheap(node)
         outlives = not node.axes and not self._axes
         needed = outlives and id(node) in self.arrangement.outliving
@@ -212,12 +212,12 @@ class NestPrinter:
             case "const":
                 return constant(node)
             case "argument":
-                return self.names.identifier(node.attributes[0])
+                return str(node.attributes[0])
             case "state":
                 text = self.names.element(node)
                 return f"bool({text})" if node.dtype == "bool" else text
             case "block":
-                return f"BLOCK_{node.attributes[0].upper()}"
+                return self.names.namer.texts[Tile(node.attributes[0])]
             case "program" | "part":
                 return node.operation
             case _:
@@ -231,7 +231,7 @@ class NestPrinter:
         if node.operation != "load":
             return operation(node, parts)
         pointer = node.attributes[0]
-        element = read(self.names.identifier(pointer), parts[0], self.names.arguments[pointer])
+        element = read(pointer, parts[0], self.names.arguments[pointer])
         return element if len(parts) == 1 else f"({parts[1]} ? {element} : {_zero(node.dtype)})"
 
 

@@ -15,6 +15,7 @@ from attn_dsl.codegen.cpu.names import Names
 from attn_dsl.codegen.cpu.nest_printer import NestPrinter
 from attn_dsl.codegen.cpu.nests import Arrangement, Nest
 from attn_dsl.codegen.cpu.products import product_call
+from attn_dsl.codegen.naming import Namer
 from attn_dsl.codegen.program import Argument
 from attn_dsl.codegen.tiles import Block, KernelBody, Loop, Node, State
 
@@ -34,12 +35,12 @@ class Lanes:
 class KernelPrinter:
     """Prints one kernel's body: the work of one program of the grid."""
 
-    def __init__(self, body: KernelBody, lanes: Lanes, arguments: tuple[Argument, ...]) -> None:
+    def __init__(self, body: KernelBody, lanes: Lanes, arguments: tuple[Argument, ...], namer: Namer) -> None:
         self.body = body
         self.lanes = lanes
         self.arrangement = Arrangement(Items(body), tuple(lanes.text))
-        reserved = [a.name for a in arguments] + [s.name for s in body.states]
-        self.names = Names(lanes, self.arrangement, {a.name: a.dtype for a in arguments}, reserved)
+        dtypes = {a.name: a.dtype for a in arguments}
+        self.names = Names(lanes, self.arrangement, dtypes, [s.name for s in body.states], namer)
         self.nests = NestPrinter(self.arrangement, self.names)
 
     def lines(self) -> list[str]:
@@ -55,7 +56,7 @@ class KernelPrinter:
         axes = self.arrangement.ordered(state.axes)
         lines = [f"// {line}" for line in (state.comment or "").splitlines()]
         initial = literal(state.initial, state.dtype)
-        name = self.names.identifier(state.name)
+        name = state.name
         lines.append(f"alignas(64) {LANES[state.dtype]} {name}{self.lanes.shape(axes)};")
         return [*lines, f"attn::fill({name}, {LANES[state.dtype]}({initial}));"]
 
@@ -87,7 +88,7 @@ class KernelPrinter:
             if not node.axes and node.operation != "reduce":
                 continue  # a scalar, declared where it is computed
             if id(node) in self.arrangement.in_state:
-                self.names.alias(node, self.names.identifier(self.arrangement.in_state[id(node)].name))
+                self.names.alias(node, self.arrangement.in_state[id(node)].name)
                 continue
             lines += [f"// {line}" for line in (node.comment or "").splitlines()]
             lines += self._array(node)

@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class _Array:
-    """A tile in an array: its name, its axes outermost first, and the lanes of each."""
+    """A tile in an array: its name, its axes outermost first, the lanes of each, and the name of the current one."""
 
     name: str
     axes: tuple[str, ...]
     lanes: Mapping[str, int]
+    current: Mapping[str, str]
 
     def stride(self, axis: str | None) -> int:
         """Elements between neighbours along an axis; 0 where the tile does not vary."""
@@ -33,7 +34,7 @@ class _Array:
 
     def start(self, looped: tuple[str, ...]) -> str:
         """The address of the first element at the current lanes of the looped axes."""
-        indices = "".join(f"[lane_{a}]" if a in looped else "[0]" for a in self.axes)
+        indices = "".join(f"[{self.current[a]}]" if a in looped else "[0]" for a in self.axes)
         return f"&{self.name}{indices}"
 
 
@@ -69,7 +70,8 @@ def product_call(node: Node, names: Names, arrangement: Arrangement, lanes: Lane
         finite = f"attn::is_finite<{columns}>({right}, {lanes.count[contracted]})"
         counted = f"attn::multiply_counted<{shape}, {VALUES[node.dtype]}>({given});"
         calls = [f"if ({finite})", f"    {calls[0]}", "else", f"    {counted}"]
-    lines = [f"for (int32_t lane_{x} = 0; lane_{x} < {lanes.text[x]}; ++lane_{x})" for x in looped]
+    loops = [(names.lane[x], lanes.text[x]) for x in looped]
+    lines = [f"for (int32_t {lane} = 0; {lane} < {count}; ++{lane})" for lane, count in loops]
     return [*before, *lines, *(f"    {call}" if lines else call for call in calls)]
 
 
@@ -77,8 +79,8 @@ def _turned(array: _Array, kind: str, names: Names, lanes: Lanes) -> tuple[_Arra
     """An array of two axes with the other one innermost."""
     name, axes = names.temporary(f"{array.name}_turned"), array.axes[::-1]
     made = [f"alignas(64) {kind} {name}{lanes.shape(axes)};", f"attn::transpose({array.name}, {name});"]
-    return _Array(name, axes, array.lanes), made
+    return _Array(name, axes, array.lanes, array.current), made
 
 
 def _array(node: Node, names: Names, arrangement: Arrangement, lanes: Lanes) -> _Array:
-    return _Array(names.of(node), arrangement.ordered(node.axes), lanes.count)
+    return _Array(names.of(node), arrangement.ordered(node.axes), lanes.count, names.lane)

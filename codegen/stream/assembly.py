@@ -11,6 +11,7 @@ from attn_dsl.analysis.presence import FALSE, conjuncts
 from attn_dsl.codegen.context import TRUE, KernelContext, Scope
 from attn_dsl.codegen.contraction import ContractionLowering
 from attn_dsl.codegen.lowering import ExpressionLowering
+from attn_dsl.codegen.naming import joint_axis
 from attn_dsl.codegen.ranges import RangeLowering
 from attn_dsl.codegen.sending import SendLowering
 from attn_dsl.codegen.tiles import Block, KernelBody, Node, State
@@ -98,7 +99,7 @@ class Assembly:
 
     def axes(self, phase: Phase) -> tuple[str, ...]:
         """The axis along which a tile holds elements of its streams; none where it holds one."""
-        return ("_".join(phase.stream),) if self.lanes(phase) > 1 else ()
+        return (joint_axis(phase.stream),) if self.lanes(phase) > 1 else ()
 
     # contributions
 

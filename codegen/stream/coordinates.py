@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import prod
 
 from attn_dsl.codegen.context import Scope
+from attn_dsl.codegen.naming import joint_axis
 from attn_dsl.codegen.program import PARTS
 from attn_dsl.codegen.stream.assembly import Builder
 from attn_dsl.codegen.tiles import Node, named
@@ -47,7 +48,7 @@ class Coordinates(Builder):
     def stream(self, scope: Scope, starts: list[Node]) -> None:
         """The lanes of a tile of each stream index, from the tile's number."""
         tiles = self.context.tiles.streams
-        axis = "_".join(scope.stream)
+        axis = joint_axis(scope.stream)
         lanes = self.builder.node("arange", dtype="i32", axes=(axis,), attributes=scope.stream)
         below, lanes_of_all = 1, prod(tiles[index] for index in scope.stream)
         for index, at in reversed(list(zip(scope.stream, starts, strict=True))):

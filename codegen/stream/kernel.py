@@ -8,6 +8,7 @@ from __future__ import annotations
 from attn_dsl.analysis.passes import PassAnalysis, analyse_passes
 from attn_dsl.analysis.presence import disjunction
 from attn_dsl.codegen.context import KernelContext, accumulator_dtype
+from attn_dsl.codegen.naming import Value
 from attn_dsl.codegen.reducing import IDENTITY
 from attn_dsl.codegen.stream.assembly import Assembly, Builder, Phase, Work
 from attn_dsl.codegen.stream.coordinates import Coordinates
@@ -64,7 +65,9 @@ class StreamKernel(Builder):
             axes = self.builder.ordered((self.context.row_axis, *kept))
             dtype = self._state_dtype(target, part.reduce)
             comment = "\n".join(self.context.comment(p) for p in self.kernel.statements(target))
-            state = State(target, axes, dtype, IDENTITY[part.reduce], comment)
+            state = State(
+                self.context.namer.claim(Value(target), target), axes, dtype, IDENTITY[part.reduce], comment
+            )
             self.kernel.states[target] = state
             self.kernel.reduces[target] = part.reduce
             self.kernel.body.states.append(state)

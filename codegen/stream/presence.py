@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from attn_dsl.analysis.presence import FALSE, PRESENT, disjunction
 from attn_dsl.codegen.context import TRUE, Scope
+from attn_dsl.codegen.naming import Flag
 from attn_dsl.codegen.stream.assembly import Builder, Phase, Work
 from attn_dsl.codegen.tiles import Assign, Node, State
 from attn_dsl.ir.cascade import Einsum
@@ -68,7 +69,9 @@ class Presence(Builder):
                 names = {n for p in parts for n in index_names(self.kernel.guard(p))}
                 kept = tuple(d for d in part.dims if d in self.context.tiles.whole and d in names)
                 axes = self.builder.ordered((self.context.row_axis, *kept))
-                state = State(f"{part.target}_present", axes, "bool", "0")
+                state = State(
+                    self.context.namer.claim(Flag(part.target), f"{part.target}_present"), axes, "bool", "0"
+                )
                 self.kernel.flags[part.target] = state
                 self.kernel.body.states.append(state)
             flagged[part.target] = disjunction(flagged.get(part.target, FALSE), guard)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from attn_dsl.analysis.presence import PRESENT
 from attn_dsl.codegen.context import TRUE, Scope
+from attn_dsl.codegen.naming import plain
 from attn_dsl.codegen.partition import contribution_streams
 from attn_dsl.codegen.program import Pointer
 from attn_dsl.codegen.ranges import TileRange
@@ -89,5 +90,5 @@ class Stores(Builder):
     def _write(self, name: str, read: Read, value: Node, scope: Scope) -> None:
         storage = self.context.storage[name]
         offset, mask = self.expressions.address(read, scope)
-        pointer = self.context.argument(f"{name.replace(':', '_')}_ptr", Pointer(name), storage.dtype)
+        pointer = self.context.argument(Pointer(name), f"{plain(name)}_ptr", storage.dtype)
         scope.block.items.append(Store(pointer, offset, self.expressions.cast(value, storage.dtype), mask))

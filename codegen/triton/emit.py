@@ -30,10 +30,9 @@ def emit_module(cascade: Cascade, spec: Specialisation, kernels: list[KernelText
     items: list[dict[str, Any]] = []
     for kernel in kernels:
         printer = KernelPrinter(
-            kernel.body, kernel.lengths, precision, spec.architecture == "interpreter", used
+            kernel.body, kernel.lengths, precision, spec.architecture == "interpreter", kernel.namer, used
         )
-        names = [a.name for a in kernel.arguments] + [n for n, _ in kernel.constants]
-        printed = printer.run(names)
+        printed = printer.run()
         items.append(
             {
                 "name": kernel.name,

@@ -6,9 +6,9 @@ of different axes meet by indexing with None, in the kernel's order of axes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from attn_dsl.codegen.naming import Namer, Tile, Value
 from attn_dsl.codegen.numbers import is_float
 from attn_dsl.codegen.tiles import Assign, Block, KernelBody, Loop, Node, State, Store
 
@@ -52,17 +52,16 @@ class KernelPrinter:
     extents: dict[str, str]
     precision: str
     widen_bf16: bool
+    namer: Namer
     used: set[str] = field(default_factory=set)
     _uses: dict[int, int] = field(default_factory=dict)
     _user_block: dict[int, Block | None] = field(default_factory=dict)
     _names: dict[int, str] = field(default_factory=dict)
     _taken: set[str] = field(default_factory=set)
-    _kernel_names: set[str] = field(default_factory=set)
 
-    def run(self, reserved: Iterable[str]) -> list[list[str] | LoopText]:
-        """Straight blocks as lines, loops as ``LoopText``, in order. ``reserved``: names of arguments."""
-        self._kernel_names = {*reserved, *(s.name for s in self.body.states), "tl", "triton"}
-        self._taken = set(self._kernel_names)
+    def run(self) -> list[list[str] | LoopText]:
+        """Straight blocks as lines, loops as ``LoopText``, in order."""
+        self._taken = self._symbols()
         self._count()
         result: list[list[str] | LoopText] = []
         for position, item in enumerate(self.body.items):
@@ -75,6 +74,12 @@ class KernelPrinter:
             if lines:
                 result.append(lines)
         return result
+
+    def _symbols(self) -> set[str]:
+        """The names that mean the same in the whole kernel; a tensor computed on the way has a local one."""
+        carried = {s.name for s in self.body.states}
+        given = {t for symbol, t in self.namer.texts.items() if not isinstance(symbol, Value)}
+        return given | carried
 
     # what is alive, and how often it is used
 
@@ -157,9 +162,7 @@ class KernelPrinter:
         return "lanes" if node.operation == "arange" else "t"
 
     def _fresh(self, base: str, node: Node) -> str:
-        name, number = base, 1
-        while name in self._taken or not name.isidentifier() or name in _PYTHON:
-            name, number = f"{base}_{number}", number + 1
+        name = self.namer.free(base, self._taken)
         self._taken.add(name)
         self._names[id(node)] = name
         return name
@@ -233,7 +236,7 @@ class KernelPrinter:
             case "argument" | "state":
                 return node.attributes[0]
             case "block":
-                return f"BLOCK_{node.attributes[0].upper()}"
+                return self.namer.texts[Tile(node.attributes[0])]
             case "program":
                 return "tl.program_id(0)"
             case "arange":
@@ -383,6 +386,3 @@ class KernelPrinter:
             shape = ", ".join(" * ".join(self.extents[a] for a in part) for part in (first, second))
             text = f"tl.reshape({text}, [{shape}])"
         return f"tl.trans({text})" if transposed else text
-
-
-_PYTHON = frozenset(["and", "as", "assert", "async", "await", "break", "class", "continue", "def", "del", "elif", "else", "except", "finally", "for", "from", "global", "if", "import", "in", "is", "lambda", "nonlocal", "not", "or", "pass", "raise", "return", "try", "while", "with", "yield", "None", "True", "False", "range", "float"])  # fmt: skip
