@@ -47,7 +47,12 @@ class Diagnostic:
         lines += [f"{gutter} = note: {note}" for note in self.notes]
         if self.help:
             lines.append(f"{gutter} = help: {self.help}")
-        return "\n".join(lines)
+        return shown("\n".join(lines))
+
+
+def shown(text: str) -> str:
+    """A text as a terminal may have it: what a file or a path brings along cannot move its cursor."""
+    return "".join(c if c.isprintable() or c in "\n\t" else _UNPRINTABLE for c in text)
 
 
 def _excerpt(span: Span, text: str | None, gutter: str) -> list[str]:
@@ -55,7 +60,7 @@ def _excerpt(span: Span, text: str | None, gutter: str) -> list[str]:
     rows = text.split("\n") if text is not None else []
     if not 1 <= span.line <= len(rows) or not rows[span.line - 1]:
         return [head]
-    row = "".join(c if c.isprintable() or c == "\t" else _UNPRINTABLE for c in rows[span.line - 1])
+    row = shown(rows[span.line - 1])
     start = span.column - 1
     end = span.end_column - 1 if span.end_line == span.line else len(row)
     row, shift = _window(row.rstrip(_UNPRINTABLE + " "), start)

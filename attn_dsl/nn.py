@@ -50,7 +50,7 @@ class Attention(nn.Module):
         for name, value in hold.items():
             self.register_buffer(name, value)
 
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
+    def forward(self, /, *args: Any, **kwargs: Any) -> Any:
         """The outputs of the file, in its order. Arguments by position are the inputs that are not held."""
         held = {**dict(self.named_parameters(recurse=False)), **dict(self.named_buffers(recurse=False))}
         names = [i.name for i in self.attention.cascade.inputs]

@@ -107,7 +107,7 @@ class Attention:
         inputs = ", ".join(i.name for i in self.cascade.inputs)
         return f"<attention {self.name}({inputs}){params}>"
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Run the kernels. ArgumentError where arguments do not fit the file."""
         if torch.compiler.is_compiling():
             return self._traced(args, kwargs)
@@ -123,7 +123,7 @@ class Attention:
                 return self._traced(args, kwargs)
             return self._results(self._mechanism.call(conforming(self.cascade, cast(self.cascade, given))))
 
-    def reference(self, *args: Any, dtype: torch.dtype = torch.float64, **kwargs: Any) -> Any:
+    def reference(self, /, *args: Any, dtype: torch.dtype = torch.float64, **kwargs: Any) -> Any:
         """What the file means, computed densely in ``dtype``: quadratic memory, for checking."""
         from attn_dsl.reference import evaluate
 

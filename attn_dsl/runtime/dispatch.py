@@ -19,6 +19,11 @@ def is_watched() -> bool:
     return torch._C._len_torch_dispatch_stack() > 0 or torch._C._get_tracing_state() is not None
 
 
+def is_zero_tensor(tensor: Tensor) -> bool:
+    """Whether a tensor stands for zeros, and has no memory."""
+    return tensor._is_zerotensor()
+
+
 def wants_derivatives(tensors: Sequence[Tensor]) -> bool:
     """Whether a call is to be differentiated, in either mode."""
     backward = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)

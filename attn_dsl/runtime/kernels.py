@@ -19,6 +19,7 @@ from attn_dsl.errors import Diagnostic, TargetError
 from attn_dsl.ir.cascade import Cascade
 from attn_dsl.ir.printer import cascade_key
 from attn_dsl.runtime.cache import Entry, entry_key, load_or_build, statistics
+from attn_dsl.runtime.memory import stored
 from attn_dsl.runtime.native_launch import Prepared, signature
 from attn_dsl.runtime.sizes import NAMES, sizes_follow_from_shapes
 from attn_dsl.version import __version__
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from attn_dsl.differentiation.memory import Pairs
 
 Params = Mapping[str, int | float | bool]
+MOST_SHAPES = 1024
 
 
 class Kernels:
@@ -66,6 +68,7 @@ class Kernels:
     ) -> dict[str, torch.Tensor]:
         """Launch the kernels: the outputs in order, then the presence of what is kept. ``arguments``: the inputs,
         then what is saved and its presence."""
+        arguments = stored(arguments)
         if architecture != "cpu":
             return self._run_triton(arguments, sizes, architecture)
         from attn_dsl.runtime.native import load_library
@@ -79,7 +82,7 @@ class Kernels:
         if prepared is None:
             prepared = Prepared(program, library, arguments, sizes, self.params)
             if key is not None and sizes_follow_from_shapes(self.cascade):
-                self._prepared[key] = prepared
+                remember(self._prepared, key, prepared)
         return dict(zip(prepared.results, prepared.run(given), strict=True))
 
     def _run_triton(
@@ -183,6 +186,13 @@ class Kernels:
         if self.pairs is not None:
             self.pairs.refuse(program, self.cascade)
         return program
+
+
+def remember(known: dict[Any, Any], key: Any, value: Any) -> None:
+    """Keep what belongs to a set of shapes; of very many, the latest."""
+    while len(known) >= MOST_SHAPES:
+        known.pop(next(iter(known)), None)
+    known[key] = value
 
 
 def architecture_for(target: str | None, device: torch.device) -> str:

@@ -18,7 +18,7 @@ from attn_dsl.ir.cascade import Cascade
 from attn_dsl.ir.printer import cascade_key
 from attn_dsl.runtime import cache
 from attn_dsl.runtime.autograd import is_transformed
-from attn_dsl.runtime.kernels import Kernels, Params, architecture_for
+from attn_dsl.runtime.kernels import Kernels, Params, architecture_for, remember
 from attn_dsl.runtime.native import find_compiler
 from attn_dsl.runtime.sizes import Bound, bind, sizes_follow_from_shapes, solve_sizes
 
@@ -115,7 +115,7 @@ class Mechanism:
         if sizes is None:
             sizes = solve_sizes(self.cascade, self.params, arguments)
             if sizes_follow_from_shapes(self.cascade):
-                self._solved[shapes] = sizes
+                remember(self._solved, shapes, sizes)
         return sizes
 
     # what is derived from it

@@ -18,6 +18,7 @@ import torch
 from attn_dsl.codegen.program import Argument, Buffer, Extent, Kernel, ParamValue, Pointer, Program, Stride
 from attn_dsl.errors import ArgumentError, Diagnostic
 from attn_dsl.runtime.collecting import collect, held
+from attn_dsl.runtime.memory import in_memory
 from attn_dsl.runtime.sizes import DTYPES
 
 PLAIN = (torch.Tensor, torch.nn.Parameter)
@@ -30,9 +31,11 @@ def signature(arguments: Sequence[Any], differentiated: bool = False) -> tuple[A
     for value in arguments:
         if (
             type(value) not in PLAIN
+            or value.is_nested
             or not value.is_cpu
             or (differentiated and value.requires_grad)
             or value.layout != torch.strided
+            or value.is_neg()
         ):
             return None
         parts += (value.shape, value.stride(), value.dtype)
@@ -80,7 +83,7 @@ class Prepared:
         self._buffers = tuple(_allocation(b, sizes) for b in program.buffers)
         given = [b for b in self._buffers if b.is_output]
         self._collected = [(at, b) for at, b in enumerate(given) if b.collects]
-        names = [*tensors, *(b.name for b in program.buffers)]
+        self._names = names = [*tensors, *(b.name for b in program.buffers)]
         self.results = tuple(b.name for b in program.buffers if b.is_output)
         shapes = {b.name: a.shape for b, a in zip(program.buffers, self._buffers, strict=True)}
         strides = {n: t.stride() for n, t in tensors.items()} | {n: _row_major(s) for n, s in shapes.items()}
@@ -98,7 +101,7 @@ class Prepared:
         outputs: list[torch.Tensor] = []
         for buffer in self._buffers:
             new = torch.zeros if buffer.collects else torch.empty
-            made = new(buffer.shape, dtype=buffer.dtype)
+            made = new(buffer.shape, dtype=buffer.dtype, device="cpu")
             tensors.append(made)
             if buffer.is_output:
                 outputs.append(made)
@@ -106,7 +109,11 @@ class Prepared:
         for call in self._calls:
             words = type(call.words).from_buffer_copy(call.words)
             for place, position in call.pointers:
-                words[place] = tensors[position].data_ptr()
+                pointer = tensors[position].data_ptr()
+                if not pointer and tensors[position].numel():  # zeros without memory
+                    tensors[position] = in_memory(self._names[position], tensors[position])
+                    pointer = tensors[position].data_ptr()
+                words[place] = pointer
             call.function(words, call.programs, threads)
         for at, buffer in self._collected:
             outputs[at] = collect(buffer.collects, outputs[at], buffer.result)

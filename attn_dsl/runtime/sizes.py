@@ -63,6 +63,13 @@ def by_name(cascade: Cascade, args: tuple[Any, ...], kwargs: Mapping[str, Any]) 
         if name in given:
             raise ArgumentError(Diagnostic(f"'{name}' is given twice", help=signature_of(cascade)))
         given[name] = value
+    for declared in cascade.inputs:
+        if isinstance(value := given.get(declared.name), torch.Tensor) and value.is_nested:
+            raise _wrong(
+                declared, "is a nested tensor",
+                "pad it: torch.nested.to_padded_tensor(x, 0.0), with the lengths as an input; or pack its sequences "
+                "into one, with the number of each as an input",
+            )  # fmt: skip
     missing = [n for n in names if n not in given]
     if missing:
         raise ArgumentError(Diagnostic(f"'{missing[0]}' is missing", help=signature_of(cascade)))
@@ -119,14 +126,21 @@ def check_argument(declared: Input, value: torch.Tensor) -> None:
         raise _wrong(
             declared,
             f"has dtype {value.dtype}, a floating type is expected",
-            "give its real part"
-            if value.is_complex()
-            else f"convert it, or declare it: {declared.name}[...]: {name}",
+            _instead(declared, value, name),
         )
     if wanted is not None and name != wanted:
         raise _wrong(
             declared, f"has dtype {value.dtype}, not {DTYPES[wanted]}", f"convert it: .to({DTYPES[wanted]})"
         )
+
+
+def _instead(declared: Input, value: torch.Tensor, name: str | None) -> str:
+    """What to give where a floating type is expected."""
+    if value.is_complex():
+        return "give its real part"
+    if name is None:
+        return f"files have {', '.join(DTYPES)}; convert it: .to(torch.bfloat16)"
+    return f"convert it, or declare it: {declared.name}[...]: {name}"
 
 
 def _wrong(declared: Input, what: str, help: str) -> ArgumentError:

@@ -109,13 +109,14 @@ def require_within(
     if mask_function is bidirectional_mask_function:
         return
     half = _ROWS_CHECKED // 2
-    rows = torch.arange(extent.rows)
+    rows = torch.arange(extent.rows, device="cpu")
     if extent.rows > _ROWS_CHECKED:
         rows = torch.cat((rows[:half], rows[-half:]))
     seen = keys_seen(mechanism.guards, mechanism.known_params(window), (extent.rows, extent.keys), rows)
-    batch, head = torch.arange(extent.batch).view(-1, 1, 1, 1), torch.zeros(1, 1, 1, 1, dtype=torch.int64)
+    batch = torch.arange(extent.batch, device="cpu").view(-1, 1, 1, 1)
+    head = torch.zeros(1, 1, 1, 1, dtype=torch.int64, device="cpu")
     position = (rows + extent.row_offset).view(1, 1, -1, 1)
-    keys = (torch.arange(extent.keys) + extent.key_offset).view(1, 1, 1, -1)
+    keys = (torch.arange(extent.keys, device="cpu") + extent.key_offset).view(1, 1, 1, -1)
     shown = torch.as_tensor(
         mask_function(*(t.to(extent.device) for t in (batch, head, position, keys)))
     ).cpu()

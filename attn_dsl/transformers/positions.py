@@ -33,10 +33,12 @@ def keys_seen(
 ) -> Tensor:
     """For some rows of ``sizes`` (rows, keys), whether they may see each key: bool[rows, keys]. ``guards``: of
     `row_guards`; a param without a value is unknown."""
-    tensors = {_ROWS: Partial(rows), _UNKNOWN: Partial(torch.tensor(0), torch.tensor(False))}
+    cpu = torch.device("cpu")
+    unknown = Partial(torch.tensor(0, device=cpu), torch.tensor(False, device=cpu))
+    tensors = {_ROWS: Partial(rows), _UNKNOWN: unknown}
     extents = {"row": sizes[0], "key": sizes[1], "at": len(rows)}
-    scope = Scope(params, extents, tensors, ("at", "key"), torch.float64, torch.device("cpu"))
-    seen = torch.zeros(len(rows), sizes[1], dtype=torch.bool)
+    scope = Scope(params, extents, tensors, ("at", "key"), torch.float64, cpu)
+    seen = torch.zeros(len(rows), sizes[1], dtype=torch.bool, device=cpu)
     for expr in guards:
         value = evaluate_expression(transform(expr, lambda node: _known(node, params)), scope)
         holds = value.value.to(torch.bool)
