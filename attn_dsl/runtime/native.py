@@ -78,7 +78,9 @@ def load_library(path: Path) -> ctypes.CDLL:
         return ctypes.CDLL(str(path))
     except OSError as error:
         raise TargetError(
-            Diagnostic(f"a compiled kernel cannot be loaded: {error}", help="empty the cache: attn cache clear")
+            Diagnostic(
+                f"a compiled kernel cannot be loaded: {error}", help="empty the cache: attn cache clear"
+            )
         ) from None
 
 

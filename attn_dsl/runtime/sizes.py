@@ -125,7 +125,8 @@ def check_argument(declared: Input, value: torch.Tensor) -> None:
     if wanted is None and name not in _FLOATS:
         raise _wrong(
             declared,
-            f"has dtype {value.dtype}, a floating type is expected",
+            f"has dtype {value.dtype}, "
+            + ("which no kernel reads" if name is None else "a floating type is expected"),
             _instead(declared, value, name),
         )
     if wanted is not None and name != wanted:

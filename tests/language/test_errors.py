@@ -143,3 +143,16 @@ def test_byte_order_mark_line_ends_and_tabs(newline: str, tmp_path: Path) -> Non
     text = ("\ufeff" + HEAD + "\tA[i]\t=\ti" + RESULT).replace("\n", newline)
     path.write_bytes(text.encode())
     assert load_file(path).cascade == load_text(HEAD + "A[i] = i" + RESULT).cascade
+
+
+@pytest.mark.parametrize("name", ["\x1b[31mred\x1b[0m.attn", "bell\a.attn", "\x9b2J.attn", "back\b\b.attn"])
+def test_what_an_import_names_cannot_steer_the_terminal(name: str, tmp_path: Path) -> None:
+    file = tmp_path / "a.attn"
+    file.write_text(f'attention a\nimport "{name}"\ninput Q[i]\noutput Q[i]\n', encoding="utf-8")
+    with pytest.raises(LanguageError) as caught:
+        load_file(file)
+    assert all(c.isprintable() or c == "\n" for c in str(caught.value))
+    (tmp_path / name).write_text("let let\n", encoding="utf-8")
+    with pytest.raises(LanguageError) as caught:
+        load_file(file)
+    assert all(c.isprintable() or c == "\n" for c in str(caught.value))

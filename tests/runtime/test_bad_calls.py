@@ -56,6 +56,11 @@ CALLS: dict[str, Call] = {
         Q=torch.zeros(2, 4, 5, 8, device="meta"), K=torch.zeros(2, 2, 6, 8, device="meta"),
         V=torch.zeros(2, 2, 6, 3, device="meta"), start=torch.zeros(2, dtype=torch.int32, device="meta"),
     ),
+    "nested": lambda: call(K=torch.nested.nested_tensor([torch.zeros(2, 6, 8)] * 2))(),
+    "jagged": lambda: call(
+        K=torch.nested.nested_tensor([torch.zeros(6, 8), torch.zeros(3, 8)], layout=torch.jagged)
+    )(),
+    "fp8": call(Q=torch.zeros(2, 4, 5, 8, dtype=torch.float8_e4m3fn)),
     "sparse": call(K=torch.zeros(2, 2, 6, 8).to_sparse()),
     "too_many": lambda: attn_dsl.compile(GROUPED, window=4)(*[torch.zeros(1)] * 6),
     "twice": lambda: attn_dsl.compile(GROUPED, window=4)(torch.zeros(1), Q=torch.zeros(1)),

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import attn_dsl
+from attn_dsl.runtime.cache import entries
 from attn_dsl.runtime.native import find_compiler
 
 ROOT = Path(__file__).parents[2]
@@ -84,6 +85,69 @@ def test_a_compiler_that_fails_is_quoted(
         attn_dsl.compile(PLAIN, target="cpu")(*arguments)
 
 
+SCRIPTS = {
+    "ends well and leaves nothing": "exit 0",
+    "leaves an empty file": 'for last; do :; done; : > "$last"',
+    "leaves a text": 'for last; do :; done; echo no object > "$last"',
+}
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_compiler_that_leaves_no_object_does_not_fill_the_cache(
+    arguments: list[torch.Tensor], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, script: str
+) -> None:
+    compiler = tmp_path / "compiler"
+    compiler.write_text(f"#!/bin/sh\n{SCRIPTS[script]}\n")
+    compiler.chmod(0o755)
+    monkeypatch.setenv("ATTN_DSL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("CXX", str(compiler))
+    for _ in range(2):
+        with pytest.raises(attn_dsl.TargetError, match="left no shared object"):
+            attn_dsl.compile(PLAIN, target="cpu")(*arguments)
+    assert not entries()
+
+
+def test_a_compiler_of_two_words(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("CXX", raising=False)
+    alone = find_compiler()
+    assert alone is not None
+    monkeypatch.setenv("ATTN_DSL_CACHE", str(tmp_path))
+    monkeypatch.setenv("CXX", f"env '{alone[0]}' -DATTN_A_FLAG")
+    found = find_compiler()
+    assert found is not None
+    assert found[1:] == (alone[0], "-DATTN_A_FLAG")
+    small = [torch.randn(1, 5, 4) for _ in range(3)]
+    out, _ = attn_dsl.compile(PLAIN, target="cpu")(*small)
+    assert out.shape == (1, 5, 4)
+
+
+def test_a_compiler_that_is_blank_is_none_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CXX", raising=False)
+    alone = find_compiler()
+    monkeypatch.setenv("CXX", " ")
+    assert find_compiler() == alone
+
+
+@pytest.mark.parametrize("variable", ["CXX", "ATTN_DSL_CXXFLAGS"])
+def test_a_quotation_that_is_not_closed(
+    arguments: list[torch.Tensor], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str
+) -> None:
+    monkeypatch.setenv("ATTN_DSL_CACHE", str(tmp_path))
+    monkeypatch.setenv(variable, "g++ 'unbalanced")
+    with pytest.raises(attn_dsl.TargetError, match=f"{variable}=g.. 'unbalanced cannot be read"):
+        attn_dsl.compile(PLAIN, target="cpu")(*arguments)
+
+
+def test_what_is_prepared_for_shapes_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("attn_dsl.runtime.kernels.MOST_SHAPES", 3)
+    attention = attn_dsl.compile(PLAIN, target="cpu")
+    for length in (*range(1, 9), 1):
+        q = torch.randn(1, length, 4)
+        out, _ = attention(q, q, q)
+        assert out.shape == (1, length, 4)
+    assert len(attention.kernels._prepared) == 3
+
+
 SANITIZED = """
 import sys, torch
 from attn_dsl.testing.checking import failure
@@ -103,7 +167,7 @@ def sanitized(first: int, step: int, cache: Path) -> None:
     assert compiler is not None
     libraries = [
         subprocess.run(
-            [compiler, f"-print-file-name={name}"], capture_output=True, text=True, check=True
+            [*compiler, f"-print-file-name={name}"], capture_output=True, text=True, check=True
         ).stdout.strip()
         for name in ("libasan.so", "libubsan.so")
     ]

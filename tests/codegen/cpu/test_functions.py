@@ -54,8 +54,8 @@ def library(folder: Path) -> ctypes.CDLL:
     source.write_text("\n".join([*lines, "}"]))
     compiler = find_compiler()
     assert compiler is not None
-    command = [compiler, *FLAGS, f"-I{HEADERS}", str(source), "-o", str(folder / "functions.so")]
-    report = "-fopt-info-vec" if "clang" not in compiler else "-Rpass=loop-vectorize"
+    command = [*compiler, *FLAGS, f"-I{HEADERS}", str(source), "-o", str(folder / "functions.so")]
+    report = "-fopt-info-vec" if "clang" not in compiler[0] else "-Rpass=loop-vectorize"
     done = subprocess.run([*command, report], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     (folder / "report").write_text(done.stderr)
