@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from attn_dsl.cli.lowering import example_program
@@ -57,7 +58,7 @@ def random_texts(count: int) -> Iterator[str]:
 def under_seeds(texts: Mapping[str, str], seeds: Iterable[int], processes: int = 2) -> list[Digests]:
     """The digests of all sources, as a process under each seed makes them."""
     with ThreadPoolExecutor(processes) as pool:
-        return list(pool.map(lambda seed: _in_a_process(texts, seed), seeds))
+        return list(pool.map(partial(_in_a_process, texts), seeds))
 
 
 def differing(found: Sequence[Digests]) -> list[str]:

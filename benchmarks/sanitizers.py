@@ -71,8 +71,8 @@ def main() -> None:
         if share
     ]
     with ThreadPoolExecutor(given.processes) as pool:
-        found = pool.map(lambda item: _reported(*item, given.cache, end), work)
-        sys.exit(1 if any(list(found)) else 0)
+        runs = [pool.submit(_reported, *item, given.cache, end) for item in work]
+        sys.exit(1 if sum(run.result() for run in runs) else 0)
 
 
 def _names() -> list[str]:

@@ -1,5 +1,6 @@
 """Arguments whose values are not what lies at their address, and tensors made while another device is the default."""
 
+# pyright: reportPrivateUsage=false, reportPrivateImportUsage=false
 from __future__ import annotations
 
 from collections.abc import Callable
