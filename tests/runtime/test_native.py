@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -191,3 +192,31 @@ def test_a_few_examples_are_clean_under_sanitizers(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_every_example_is_clean_under_sanitizers(tmp_path: Path) -> None:
     sanitized(0, 1, tmp_path)
+
+
+RACE = """#include <cstdint>
+extern "C" void kernel(int* x, const int64_t programs, const int32_t threads) {
+#pragma omp parallel for schedule(dynamic) num_threads(threads) if (programs > 1 && threads > 1)
+    for (int64_t p = 0; p < programs; ++p) x[PLACE] += int(p % 2);
+}
+int main() {
+    static int x[2000000];
+    for (int threads = 1; threads < 4; ++threads) kernel(x, 2000000, threads);
+    for (int p = 0; SHARED < 1 && p < 2000000; ++p) if (x[p] != 3 * (p % 2)) return 1;
+}
+"""
+
+
+@pytest.mark.parametrize(("place", "races"), [("p", False), ("0", True)])
+def test_the_thread_sanitizer_sees_the_threads_of_a_loop(tmp_path: Path, place: str, races: bool) -> None:
+    """With the loops of ``benchmarks/threads.cpp``, which every program of ``benchmarks.sanitizers`` is linked with."""
+    compiler, setarch = find_compiler(), shutil.which("setarch")
+    if compiler is None or "g++" not in compiler[0] or setarch is None:
+        pytest.skip("wants g++ and setarch")
+    source, binary = tmp_path / "race.cpp", tmp_path / "race"
+    source.write_text(RACE.replace("PLACE", place).replace("SHARED", str(int(races))))
+    flags = ["-O1", "-g1", "-fopenmp", "-fsanitize=thread", str(ROOT / "benchmarks" / "threads.cpp")]
+    subprocess.run([*compiler, *flags, str(source), "-o", str(binary)], check=True)
+    done = subprocess.run([setarch, "-R", str(binary)], capture_output=True, text=True, check=False)
+    assert ("data race" in done.stderr) == races, done.stderr
+    assert (done.returncode == 0) != races
