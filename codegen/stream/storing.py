@@ -70,7 +70,15 @@ class Stores(Builder):
         node = self.contraction.tiles.reduce_tile(
             "or", node, tuple(a for a in node.axes if a not in {*along, rows})
         )
-        self._write(flag.tensor, flag, self.expressions.cast(node, "i8"), scope)
+        self._write(flag.tensor, flag, self.expressions.cast(node, "i8"), scope, self._first(along, scope))
+
+    def _first(self, along: set[str], scope: Scope) -> Node | None:
+        """Of the programs that have the same to store, at the same places, the first one: others would race with it."""
+        zero = self.builder.const(0)
+        others = [d for d in (*self.context.plan.programs, *self.context.plan.rows) if d not in along]
+        return self.expressions.all_of(
+            [self.expressions.operate("eq", scope.endpoints[f"lo:{d}"], zero) for d in others]
+        )
 
     def _pair_store(self, name: str, visits: Visits, boxes: list[TileRange]) -> None:
         counts = [self.expressions.operate("sub", b.end, b.first) for b in boxes]
@@ -87,8 +95,9 @@ class Stores(Builder):
         )
         self.store(name, scope)
 
-    def _write(self, name: str, read: Read, value: Node, scope: Scope) -> None:
+    def _write(self, name: str, read: Read, value: Node, scope: Scope, only: Node | None = None) -> None:
         storage = self.context.storage[name]
-        offset, mask = self.expressions.address(read, scope)
+        offset, inside = self.expressions.address(read, scope)
+        mask = self.expressions.all_of([m for m in (inside, only) if m is not None])
         pointer = self.context.argument(Pointer(name), f"{plain(name)}_ptr", storage.dtype)
         scope.block.items.append(Store(pointer, offset, self.expressions.cast(value, storage.dtype), mask))
