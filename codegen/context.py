@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from attn_dsl.analysis.presence import total_body
+from attn_dsl.analysis.widths import Widths
 from attn_dsl.codegen.dependence import Dependence
 from attn_dsl.codegen.machine import Machine
 from attn_dsl.codegen.naming import Namer, joint_axis
@@ -45,7 +46,8 @@ class Storage:
 
 @dataclass(eq=False, slots=True)
 class KernelContext:
-    """Shared by everything that lowers one kernel. ``storage`` covers inputs, outputs and temporaries."""
+    """Shared by everything that lowers one kernel. ``storage`` covers inputs, outputs and temporaries; ``widths`` says
+    which integers need 64 bits."""
 
     cascade: Cascade
     flow: Dependence
@@ -61,6 +63,7 @@ class KernelContext:
     kinds: Mapping[str, str]
     machine: Machine
     namer: Namer
+    widths: Widths
     arguments: dict[ArgumentSource, Argument] = field(default_factory=dict[ArgumentSource, Argument])
     definitions: dict[str, tuple[Einsum, ...]] = field(default_factory=dict)
     zero_padded: dict[int, frozenset[str]] = field(default_factory=dict)

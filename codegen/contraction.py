@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from attn_dsl.analysis.presence import TRUE, conjunction, conjuncts
+from attn_dsl.analysis.widths import fits
 from attn_dsl.codegen.context import KernelContext, Scope
 from attn_dsl.codegen.diagonals import DiagonalSums
 from attn_dsl.codegen.lowering import ExpressionLowering
@@ -22,6 +23,8 @@ from attn_dsl.errors import Diagnostic, NotLoweredError
 from attn_dsl.ir.cascade import Einsum, Reduction
 from attn_dsl.ir.expr import Expr, Read
 from attn_dsl.ir.walk import index_names, substitute
+
+MOST_LANES = 2**16  # of a tile, over the axes that it reduces
 
 
 class ContractionLowering:
@@ -50,6 +53,8 @@ class ContractionLowering:
             value = self.reduce(part.reduce, body, self._selecting(where, axes, scope), axes, scope)
             own = conjunction(*(c for c in conjuncts(part.where or TRUE) if c not in everywhere))
             value = self._where_present(value, part, own, read, axes, scope)
+            if self.context.kinds[part.target] == "i64":
+                value = self.expressions.cast(value, "i64")
             result = value if result is None else self.combine(part.reduce, result, value)
         assert result is not None
         return result
@@ -139,11 +144,22 @@ class ContractionLowering:
         node = self.expressions.lower(body, scope)
         if reduce in (Reduction.ANY, Reduction.ALL):
             node = self._truth(node)
-        elif node.dtype == "bool":
-            node = self.expressions.cast(node, "i32")
         elif is_float(node.dtype):
             node = self.expressions.real(node)
+        else:
+            node = self.expressions.cast(node, self._summand(reduce, body))
         return self._reduce_value(reduce, node, self.tiles.counts(guards), axes, scope, lanes)
+
+    def _summand(self, reduce: Reduction, body: Expr) -> str:
+        """The dtype in which a tile's integers are reduced."""
+        low, high = self.context.widths.of(body)
+        match reduce:
+            case Reduction.SUM:
+                return "i32" if fits((low * MOST_LANES, high * MOST_LANES), "i32") else "i64"
+            case Reduction.PRODUCT:
+                return "i32" if low >= -1 and high <= 1 else "i64"
+            case _:
+                return "i32" if fits((low, high), "i32") else "i64"
 
     def _truth(self, node: Node) -> Node:
         return node if node.dtype == "bool" else self.expressions.operate("ne", node, self.builder.const(0))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from attn_dsl.analysis.presence import PRESENT
+from attn_dsl.analysis.widths import NARROW, WIDE, Widths, fits
 from attn_dsl.codegen.binding import bind, launch_params
 from attn_dsl.codegen.context import KernelContext, Storage, Tiles, buffer_storage, collecting_storage
 from attn_dsl.codegen.cpu import words as cpu_words
@@ -37,7 +38,6 @@ MAX_WHOLE_LANES = 4096
 LEAST_LANES = 16  # of each side of a matrix product
 STACK_BYTES = 1 << 20  # of the order of a second-level cache
 MAX_STACK_BYTES = 4 << 20  # half of what a thread has
-_KIND_DTYPES = {"integer": "i32", "boolean": "bool"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +94,18 @@ class _Generation:
         self.dtypes = dict(specialisation.dtypes)
         types = result_types(self.cascade, self.dtypes)
         self.types, self.kinds, self.real, self.result = types, types.kinds, types.real, types.result
+        limits = WIDE if specialisation.wide else NARROW
+        self.widths = Widths(self.cascade, self.dtypes, self.sizes, self.params, limits)
 
     def dtype_of(self, tensor: str) -> str:
         """The dtype a computed tensor is stored in between kernels."""
-        return _KIND_DTYPES.get(self.kinds[tensor], self.real)
+        match self.kinds[tensor]:
+            case "integer":
+                return "i32" if fits(self.widths.tensor(tensor), "i32") else "i64"
+            case "boolean":
+                return "bool"
+            case _:
+                return self.real
 
     def lowered(self) -> Lowering:
         buffers = self._buffers()
@@ -218,7 +226,7 @@ class _Generation:
             context = KernelContext(
                 self.cascade, self.flow, self.roles, plan, with_bands(tiles, bands, machine), storage, self.params, self.sizes,
                 self.real, self.result if is_float(self.result) else "f32", TileBuilder(order),
-                {t: _KIND_DTYPES.get(k, self.real) for t, k in self.kinds.items()}, machine, self._namer(),
+                {t: self.dtype_of(t) for t in self.kinds}, machine, self._namer(), self.widths,
             )  # fmt: skip
             return schedule, context, StreamKernel(context).build()
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from attn_dsl.analysis.integers import is_nonnegative, is_positive
+from attn_dsl.analysis.integers import is_nonnegative
+from attn_dsl.analysis.widths import RANGES, fits
 from attn_dsl.codegen.constants import folded, is_fraction, neutral, value_of
 from attn_dsl.codegen.context import KernelContext, Scope, Storage
 from attn_dsl.codegen.naming import plain
@@ -32,8 +33,10 @@ from attn_dsl.ir.expr import (
     Select,
     SizeOf,
 )
-from attn_dsl.ir.operators import COMPARISONS
+from attn_dsl.ir.operators import COMPARISONS, OPERATORS, ResultKind
 from attn_dsl.ir.walk import index_names, substitute
+
+_WRAPPING = frozenset({"add", "sub", "mul", "neg"})
 
 
 class ExpressionLowering:
@@ -75,7 +78,7 @@ class ExpressionLowering:
             case Op(name="uniform", args=args):
                 return self._uniform([self.lower(a, scope) for a in args])
             case Op(name=name, args=args):
-                return self._operate(name, args, [self.lower(a, scope) for a in args])
+                return self._operate(expr, self._wide_enough(expr, [self.lower(a, scope) for a in args]))
             case Default(value=value):
                 return self.lower(value, scope)  # total_body has left only those that are always present
             case Member():
@@ -98,8 +101,9 @@ class ExpressionLowering:
         if name in self.context.params:
             value = self.context.params[name]
             return self.builder.const(value, self.context.real if isinstance(value, float) else None)
-        argument = self.context.argument(ParamValue(name), f"param_{name}", "i32")
-        return self.builder.node("argument", dtype="i32", attributes=(argument,))
+        dtype = "i32" if fits(self.context.widths.of(ParamRef(name)), "i32") else "i64"
+        argument = self.context.argument(ParamValue(name), f"param_{name}", dtype)
+        return self.builder.node("argument", dtype=dtype, attributes=(argument,))
 
     def cast(self, node: Node, dtype: str) -> Node:
         """The value as another dtype."""
@@ -146,14 +150,59 @@ class ExpressionLowering:
             return self.builder.const(number, dtype)
         return neutral(name, operands) or self.builder.node(name, *operands, dtype=dtype)
 
-    def _operate(self, name: str, args: tuple[Expr, ...], nodes: list[Node]) -> Node:
+    def _wide_enough(self, expr: Op, nodes: list[Node]) -> list[Node]:
+        """The operands of an operator of integers, in 64 bits where its result may need them."""
+        result = OPERATORS[expr.name].result
+        integral = result is ResultKind.INTEGER or result is ResultKind.NUMBER
+        if not integral or any(is_float(n.dtype) for n in nodes) or fits(self.context.widths.of(expr), "i32"):
+            return nodes
+        return [self.cast(n, "i64") for n in nodes]
+
+    def _operate(self, expr: Op, nodes: list[Node]) -> Node:
+        name, args = expr.name, expr.args
         if name in ("floordiv", "mod") and not any(is_float(n.dtype) for n in nodes):
-            params = self.context.params
-            if is_nonnegative(args[0], params) and is_positive(args[1], params):
-                return self.divide(name, nodes[0], nodes[1])
-        if name == "pow" and isinstance(args[1], Const) and isinstance(args[1].value, int):
+            if self._is_nonnegative(args[0]) and self._is_nonnegative(args[1]):
+                return self._divide_by_any(name, nodes[0], nodes[1], self.context.widths.of(args[1])[0] > 0)
+        if name in ("shl", "shr") and not self._is_shift(args[1], nodes[0].dtype):
+            dtype = join_dtypes(*(n.dtype for n in nodes))
+            return self._made(f"any_{name}", tuple(self.cast(n, dtype) for n in nodes), dtype)
+        if name in _WRAPPING and not any(is_float(n.dtype) for n in nodes):
+            if not fits(self.context.widths.unbounded(expr), "i64"):
+                return self._made(f"wrapping_{name}", tuple(nodes), "i64")
+        held = is_float(nodes[0].dtype) or fits(self.context.widths.unbounded(expr), "i64")
+        if name == "pow" and isinstance(args[1], Const) and isinstance(args[1].value, int) and held:
             return self._integer_power(nodes[0], args[1].value) or self.operate(name, *nodes)
+        if name in COMPARISONS:
+            return self.operate(name, *self._narrowed(args, nodes))
         return self.operate(name, *nodes)
+
+    def _narrowed(self, args: tuple[Expr, ...], nodes: list[Node]) -> list[Node]:
+        """The sides of a comparison. One of 64 bits that varies with less than both do, a length or a window, is
+        saturated: to what has 32 bits, all values beyond are alike."""
+        axes, result = self.builder.union(*nodes), list(nodes)
+        for at, other in ((0, 1), (1, 0)):
+            low, high = self.context.widths.of(args[other])
+            inside = fits((low - 1, high + 1), "i32") and not is_float(nodes[other].dtype)
+            if nodes[at].dtype == "i64" and nodes[other].dtype != "i64" and inside and nodes[at].axes != axes:
+                ends = [self.builder.const(n, "i64") for n in RANGES["i32"]]
+                result[at] = self.cast(self.operate("clamp", nodes[at], *ends), "i32")
+        return result
+
+    def _is_nonnegative(self, expr: Expr) -> bool:
+        return self.context.widths.of(expr)[0] >= 0 or is_nonnegative(expr, self.context.params)
+
+    def _is_shift(self, count: Expr, dtype: str) -> bool:
+        """Whether a machine shifts a value of the dtype by as much."""
+        low, high = self.context.widths.of(count)
+        return low >= 0 and high < (64 if dtype == "i64" else 32)
+
+    def _divide_by_any(self, name: str, dividend: Node, divisor: Node, positive: bool) -> Node:
+        """Division of non-negative integers; by 0 it gives 0."""
+        if positive:
+            return self.divide(name, dividend, divisor)
+        some = self.operate("max", divisor, self.builder.const(1))
+        is_zero = self.operate("eq", divisor, self.builder.const(0))
+        return self.where(is_zero, self.builder.const(0), self.divide(name, dividend, some))
 
     def divide(self, name: str, dividend: Node, divisor: Node) -> Node:
         """``floordiv`` or ``mod`` of a non-negative by a positive integer: the machine's own division."""

@@ -159,8 +159,18 @@ class TileBuilder:
 
     def const(self, value: float | bool, dtype: str | None = None) -> Node:
         """A literal."""
-        kind = dtype or ("bool" if isinstance(value, bool) else "i32" if isinstance(value, int) else "f32")
+        kind = dtype or _literal_dtype(value)
         return self.node("const", dtype=kind, attributes=(repr(value),))
+
+
+def _literal_dtype(value: float | bool) -> str:
+    match value:
+        case bool():
+            return "bool"
+        case int():
+            return "i32" if -(2**31) <= value < 2**31 else "i64"
+        case _:
+            return "f32"
 
 
 def named(node: Node, name: str) -> Node:

@@ -31,7 +31,9 @@ def is_nonnegative(expr: Expr, params: Values) -> bool:
     match expr:
         case Const(value=v):
             return v >= 0
-        case IndexVar() | SizeOf():
+        case IndexVar(name=name):
+            return "#" not in name  # an endpoint of what is read has any sign
+        case SizeOf():
             return True
         case ParamRef(name=n):
             return n in params and params[n] >= 0

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from attn_dsl.analysis.widths import NARROW_EXTENT, NARROW_PARAM
 from attn_dsl.codegen.schedule import Schedule
 from attn_dsl.codegen.specialisation import Specialisation
 from attn_dsl.errors import Diagnostic, TargetError
@@ -103,10 +104,11 @@ class Kernels:
         """The loaded program for these arguments, kept in memory."""
         dtypes = tuple((i.name, NAMES[arguments[i.name].dtype]) for i in self.cascade.inputs)
         whole = tuple((i, sizes[i]) for i in self.whole_indices())
-        key = (architecture, dtypes, whole, torch.get_float32_matmul_precision())
+        wide = self._is_wide(sizes)
+        key = (architecture, dtypes, whole, wide, torch.get_float32_matmul_precision())
         loaded = self._programs.get(key)
         if loaded is None:
-            loaded = load(self.entry(dtypes, whole, architecture))
+            loaded = load(self.entry(dtypes, whole, architecture, wide))
             self._programs[key] = loaded
         else:
             statistics.memory_hits += 1
@@ -140,12 +142,21 @@ class Kernels:
         return self._whole
 
     def specialisation(
-        self, dtypes: tuple[tuple[str, str], ...], whole: tuple[tuple[str, int], ...], architecture: str
-    ) -> Specialisation:
+        self, dtypes: tuple[tuple[str, str], ...], whole: tuple[tuple[str, int], ...], architecture: str,
+        wide: bool = False,
+    ) -> Specialisation:  # fmt: skip
         """What the program for these dtypes and sizes is specialised on."""
         params = tuple(self._fixed_params().items())
         precision = "ieee" if torch.get_float32_matmul_precision() == "highest" else "tf32"
-        return Specialisation(params, dtypes, whole, architecture, self.schedule, precision, self.presences)
+        return Specialisation(
+            params, dtypes, whole, architecture, self.schedule, precision, self.presences, wide
+        )
+
+    def _is_wide(self, sizes: Mapping[str, int]) -> bool:
+        """Whether a call goes beyond what 32 bits have been proved to be enough for."""
+        fixed = self._fixed_params()
+        at_launch = [abs(int(v)) for n, v in self.params.items() if n not in fixed]
+        return max(sizes.values(), default=0) > NARROW_EXTENT or max(at_launch, default=0) >= NARROW_PARAM
 
     def _fixed_params(self) -> dict[str, int | float | bool]:
         """The params that are part of a program."""
@@ -155,10 +166,11 @@ class Kernels:
         return {n: v for n, v in self.params.items() if n not in at_launch}
 
     def entry(
-        self, dtypes: tuple[tuple[str, str], ...], whole: tuple[tuple[str, int], ...], architecture: str
-    ) -> Entry:
+        self, dtypes: tuple[tuple[str, str], ...], whole: tuple[tuple[str, int], ...], architecture: str,
+        wide: bool = False,
+    ) -> Entry:  # fmt: skip
         """The program from the disk cache, built where it is not there."""
-        spec = self.specialisation(dtypes, whole, architecture)
+        spec = self.specialisation(dtypes, whole, architecture, wide)
         parts = [cascade_key(self.cascade), repr(spec), *_versions()]
         if architecture == "cpu":
             from attn_dsl.runtime.native import compile_native, toolchain

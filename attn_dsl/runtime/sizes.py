@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import reduce
+from math import prod
 from typing import Any
 
 import torch
 
+from attn_dsl.analysis.widths import LARGEST_EXTENT
 from attn_dsl.errors import ArgumentError, Diagnostic
 from attn_dsl.ir.cascade import Axis, Cascade, Index, Input
 from attn_dsl.ir.expr import Const, Expr, Op, ParamRef, Read, SizeOf
@@ -191,7 +193,23 @@ def solve_sizes(
                     index.span,
                 )
             )
+    _check_extents(cascade, sizes)
     return sizes
+
+
+def _check_extents(cascade: Cascade, sizes: Mapping[str, Any]) -> None:
+    """ArgumentError where an index, or several in one dimension, has more elements than a kernel can count."""
+    composites = [a.indices for part in (*cascade.inputs, *cascade.outputs) for a in part.axes]
+    for indices in (*((name,) for name in sizes), *composites):
+        extent = prod(sizes[i] for i in indices)
+        if isinstance(extent, int) and extent > LARGEST_EXTENT:
+            what = f"index '{indices[0]}'" if len(indices) == 1 else f"dimension ({' '.join(indices)})"
+            raise ArgumentError(
+                Diagnostic(
+                    f"{what} has {extent} elements, more than the {LARGEST_EXTENT} of a kernel's coordinates",
+                    help="part it into several calls",
+                )
+            )
 
 
 def _solve_axis(

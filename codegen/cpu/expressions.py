@@ -25,7 +25,9 @@ _CALLS = {
     "expm1": "expm1_", "log": "log_", "log2": "log2_", "log1p": "log1p_", "sin": "sin_", "cos": "cos_",
     "tan": "tan_", "tanh": "tanh_", "sigmoid": "sigmoid_", "softplus": "softplus_", "erf": "erf_",
     "relu": "relu_", "silu": "silu_", "gelu": "gelu_", "clamp": "clamp_", "floordiv": "floor_div",
-    "mod": "floor_mod", "uniform": "uniform_",
+    "mod": "floor_mod", "uniform": "uniform_", "any_shl": "shift_left", "any_shr": "shift_right",
+    "wrapping_add": "wrapping_add", "wrapping_sub": "wrapping_sub", "wrapping_mul": "wrapping_mul",
+    "wrapping_neg": "wrapping_neg",
 }  # fmt: skip
 _COMBINE = {"add": "{0} + {1}", "mul": "{0} * {1}", "or": "{0} | {1}", "and": "{0} & {1}",
             "max": "attn::maximum({0}, {1})", "min": "attn::minimum({0}, {1})"}  # fmt: skip
@@ -78,6 +80,8 @@ def cast(text: str, source: str, target: str) -> str:
         return f"attn::round_{target}({text})" if source != target else text
     if VALUES[source] == VALUES[target] and target in ("i32", "i64", "f32", "f64"):
         return text
+    if is_float(source) and not is_float(target):
+        return f"{VALUES[target]}(attn::to_integer<{MEMORY[target]}>({text}))"
     if target in ("i8", "u8", "i16"):
         return f"int32_t({MEMORY[target]}({text}))"
     return f"{VALUES[target]}({text})"
@@ -133,6 +137,6 @@ def operation(node: Node, parts: list[str]) -> str:
         case "pow" if is_float(node.dtype):
             return f"attn::power_({parts[0]}, {parts[1]})"
         case "pow":
-            return f"{VALUES[node.dtype]}(attn::power_(double({parts[0]}), double({parts[1]})))"
+            return f"{VALUES[node.dtype]}(attn::power_(int64_t({parts[0]}), int64_t({parts[1]})))"
         case _:
             return f"attn::{_CALLS[name]}({', '.join(parts)})"

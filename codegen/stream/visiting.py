@@ -7,6 +7,7 @@ from collections.abc import Callable
 from attn_dsl.analysis.interval import interval_test
 from attn_dsl.analysis.iteration import IterationPlan, Term
 from attn_dsl.analysis.presence import disjunction
+from attn_dsl.analysis.widths import RANGES
 from attn_dsl.codegen.context import TRUE, Scope
 from attn_dsl.codegen.ranges import TileRange
 from attn_dsl.codegen.stream.assembly import Assembly, Builder, Work
@@ -165,8 +166,10 @@ class Visitor(Builder):
                 for bound in self.expressions.lane_bounds(slot.name, scope)
             ]  # fmt: skip
             exists = self.expressions.all_of(inside)
-            for side, operator, never in (("lo", "min", 2**31 - 1), ("hi", "max", -(2**31) + 1)):
-                lanes = self.expressions.cast(value, "i64" if value.dtype == "i64" else "i32")
+            lanes_of_all = self.expressions.cast(value, "i64" if value.dtype == "i64" else "i32")
+            least, greatest = RANGES[lanes_of_all.dtype]
+            for side, operator, never in (("lo", "min", greatest), ("hi", "max", least)):
+                lanes = lanes_of_all
                 if exists is not None:
                     lanes = self.expressions.where(exists, lanes, self.builder.const(never, lanes.dtype))
                 scope.endpoints[f"{side}:{extremum.name}"] = self.contraction.tiles.reduce_tile(

@@ -44,7 +44,11 @@ def emit_module(cascade: Cascade, spec: Specialisation, kernels: list[KernelText
                 "parts": printed,
             }
         )
-    text = _template().render(header=header(cascade, spec), functions=definitions(used), kernels=items)
+    text = _template().render(
+        header=header(cascade, spec),
+        functions=definitions(used, interpreted=spec.architecture == "interpreter"),
+        kernels=items,
+    )
     return text.rstrip() + "\n"
 
 

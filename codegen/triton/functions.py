@@ -7,15 +7,74 @@ series near 0, where the plain formula loses its digits; ``tanh`` and ``softplus
 from __future__ import annotations
 
 FUNCTIONS: dict[str, str] = {
-    "_floor_mod": '''
+    # The least integer by -1 has no quotient, and a machine may do anything then.
+    "_mod_of_integers": '''
 @triton.jit
-def _floor_mod(a, b):
-    return ((a % b) + b) % b
+def _mod_of_integers(a, b):
+    divisor = tl.where((b == 0) | (b == -1), 1, b)
+    rest = a % divisor
+    return tl.where((rest != 0) & ((rest < 0) != (divisor < 0)), rest + divisor, rest)
 ''',
-    "_floor_div": '''
+    "_floordiv_of_integers": '''
 @triton.jit
-def _floor_div(a, b):
-    return (a - _floor_mod(a, b)) // b
+def _floordiv_of_integers(a, b):
+    divisor = tl.where((b == 0) | (b == -1), 1, b)
+    rest = a % divisor
+    quotient = a // divisor - ((rest != 0) & ((rest < 0) != (divisor < 0))).to(a.dtype)
+    return tl.where(b == 0, 0, tl.where(b == -1, -a, quotient))
+''',
+    # A negative power of what is not 1 or -1 is cut to 0.
+    "_pow_of_integers": '''
+@triton.jit
+def _pow_of_integers(a, b):
+    square = a.to(tl.int64) + tl.zeros_like(b.to(tl.int64))
+    rest = tl.where(b < 0, 0, b).to(tl.int64) + tl.zeros_like(square)
+    result = tl.full(square.shape, 1, tl.int64)
+    for _ in range(63):
+        result = tl.where((rest & 1) != 0, result * square, result)
+        square = square * square
+        rest = rest >> 1
+    inverse = tl.where(a == 1, 1, tl.where(a == -1, 1 - 2 * (b & 1), 0))
+    return tl.where(b < 0, inverse, result)
+''',
+    # The remainder is exact, and has the sign of the divisor.
+    "_mod_of_reals": '''
+@triton.jit
+def _mod_of_reals(a, b):
+    rest = _remainder(a, b)
+    return tl.where((rest != 0) & ((rest < 0) != (b < 0)), rest + b, rest)
+''',
+    "_floordiv_of_reals": '''
+@triton.jit
+def _floordiv_of_reals(a, b):
+    rest = _remainder(a, b)
+    exact = (a - rest) / b
+    exact = tl.where((rest != 0) & ((rest < 0) != (b < 0)), exact - 1, exact)
+    low = tl.floor(exact)
+    return tl.where(b == 0, a / b, tl.where(exact - low > 0.5, low + 1, low))
+''',
+    # Shifts by any number: all bits are gone from the width on, and by what is negative.
+    "_shift_left": '''
+@triton.jit
+def _shift_left(a, count):
+    held = count & (a.dtype.primitive_bitwidth - 1)
+    return tl.where(count == held, a << held, 0)
+''',
+    "_shift_right": '''
+@triton.jit
+def _shift_right(a, count):
+    held = count & (a.dtype.primitive_bitwidth - 1)
+    return a >> tl.where(count == held, held, a.dtype.primitive_bitwidth - 1)
+''',
+    # Towards zero; what the type does not hold becomes the nearest that it holds, and NaN 0.
+    "_to_integer": '''
+@triton.jit
+def _to_integer(x, low: tl.constexpr, high: tl.constexpr, dtype: tl.constexpr):
+    above: tl.constexpr = high + 1.0
+    below: tl.constexpr = low - 1.0
+    inside = tl.where((x > below) & (x < above), x, 0.0).to(dtype)
+    most, least = tl.full([], high, dtype), tl.full([], low, dtype)
+    return tl.where(x >= above, most, tl.where(x <= below, least, inside))
 ''',
     "_expm1": '''
 @triton.jit
@@ -48,14 +107,18 @@ def _sigmoid(x):
 def _softplus(x):
     return tl.maximum(x, 0.0, propagate_nan=tl.PropagateNan.ALL) + _log1p(tl.exp(-tl.abs(x)))
 ''',
-    "_power": '''
+    "_pow_of_reals": '''
 @triton.jit
-def _power(a, b):
+def _pow_of_reals(a, b):
+    infinity = float("inf")
     size = tl.exp2(b * tl.log2(tl.abs(a)))
+    size = tl.where((tl.abs(a) == 1) & (tl.abs(b) == infinity), 1.0, size)
     odd = (b - 2 * tl.floor(b / 2)) == 1
-    whole = tl.floor(b) == b
-    signed = tl.where(a < 0, tl.where(whole, tl.where(odd, -size, size), float("nan")), size)
-    return tl.where(b == 0, 1.0, signed)
+    whole = (tl.floor(b) == b) | (a == -infinity)
+    negative = (a < 0) | ((a == 0) & (1 / a < 0))
+    signed = tl.where(odd & negative, -size, size)
+    result = tl.where((a < 0) & (whole == 0), float("nan"), signed)
+    return tl.where((b == 0) | (a == 1), 1.0, result)
 ''',
     "_multiply": '''
 @triton.jit
@@ -105,15 +168,71 @@ def _add_exactly(digits, x, mask):
 ''',
 }  # fmt: skip
 
+# NaN wins in a maximum, which `tl.max` forgets; `%` of reals is exact in the interpreter and inexact where compiled; the
+# interpreter knows no functions of libdevice, and takes a second for a thousand elements of a reduction of one's own.
+_COMPILED: dict[str, str] = {
+    "_greater": '''
+@triton.jit
+def _greater(a, b):
+    return tl.maximum(a, b, propagate_nan=tl.PropagateNan.ALL)
+''',
+    "_lesser": '''
+@triton.jit
+def _lesser(a, b):
+    return tl.minimum(a, b, propagate_nan=tl.PropagateNan.ALL)
+''',
+    "_greatest": '''
+@triton.jit
+def _greatest(x, axis: tl.constexpr):
+    return tl.reduce(x, axis, _greater)
+''',
+    "_least": '''
+@triton.jit
+def _least(x, axis: tl.constexpr):
+    return tl.reduce(x, axis, _lesser)
+''',
+    "_remainder": '''
+from triton.language.extra import libdevice
+
+
+@triton.jit
+def _remainder(a, b):
+    return libdevice.fmod(a, b)
+''',
+}  # fmt: skip
+_INTERPRETED: dict[str, str] = {
+    "_greatest": '''
+@triton.jit
+def _greatest(x, axis: tl.constexpr):
+    nan = tl.max((x != x).to(tl.int32), axis) != 0
+    return tl.where(nan, float("nan"), tl.max(tl.where(x == x, x, float("-inf")), axis))
+''',
+    "_least": '''
+@triton.jit
+def _least(x, axis: tl.constexpr):
+    nan = tl.max((x != x).to(tl.int32), axis) != 0
+    return tl.where(nan, float("nan"), tl.min(tl.where(x == x, x, float("inf")), axis))
+''',
+    "_remainder": '''
+@triton.jit
+def _remainder(a, b):
+    return a % b
+''',
+}  # fmt: skip
+
 _NEEDS = {
-    "_floor_div": ("_floor_mod",),
+    "_floordiv_of_reals": ("_remainder",),
+    "_mod_of_reals": ("_remainder",),
+    "_greatest": ("_greater",),
+    "_least": ("_lesser",),
     "_tanh": ("_expm1",),
     "_softplus": ("_log1p",),
     "_add_exactly": ("_add_digits",),
 }
 
 
-def definitions(used: set[str]) -> str:
+def definitions(used: set[str], *, interpreted: bool) -> str:
     """The source of the functions, each after those it calls."""
     wanted = used | {need for name in used for need in _NEEDS.get(name, ())}
-    return "\n".join(text for name, text in FUNCTIONS.items() if name in wanted)
+    forms = _INTERPRETED if interpreted else _COMPILED
+    return "\n".join(text for name, text in {**forms, **FUNCTIONS}.items() if name in wanted)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from attn_dsl.analysis.widths import RANGES, fits
 from attn_dsl.codegen.naming import Namer, Tile, Value
 from attn_dsl.codegen.numbers import is_float
 from attn_dsl.codegen.tiles import Assign, Block, KernelBody, Loop, Node, State, Store
@@ -19,13 +20,13 @@ DTYPES = {
 _INFIX = {
     "add": "+", "sub": "-", "mul": "*", "div": "/", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==",
     "ne": "!=", "and": "&", "or": "|", "shl": "<<", "shr": ">>", "bitand": "&", "bitor": "|", "bitxor": "^",
-    "ufloordiv": "//", "umod": "%",
+    "ufloordiv": "//", "umod": "%", "wrapping_add": "+", "wrapping_sub": "-", "wrapping_mul": "*",
 }  # fmt: skip
 _CALLS = {
     "abs": "tl.abs", "floor": "tl.floor", "sqrt": "tl.sqrt", "rsqrt": "tl.rsqrt", "exp": "tl.exp",
     "exp2": "tl.exp2", "expm1": "_expm1", "log": "tl.log", "log2": "tl.log2", "log1p": "_log1p",
     "sin": "tl.sin", "cos": "tl.cos", "tanh": "_tanh", "sigmoid": "_sigmoid", "softplus": "_softplus",
-    "erf": "tl.erf", "uniform": "_uniform",
+    "erf": "tl.erf", "uniform": "_uniform", "any_shl": "_shift_left", "any_shr": "_shift_right",
 }  # fmt: skip
 _INLINE = frozenset({"const", "argument", "state", "counter", "block"})
 _EVERYWHERE = frozenset({"load", "dot"})
@@ -244,7 +245,7 @@ class KernelPrinter:
             case "load":
                 return self._load(node)
             case "cast":
-                return f"{self._bracketed(node.operands[0])}.to({DTYPES[node.dtype]})"
+                return self._cast(node)
             case "where":
                 return f"tl.where({', '.join(self._expanded(o, node.axes) for o in node.operands)})"
             case "reduce":
@@ -256,14 +257,27 @@ class KernelPrinter:
             case _:
                 return self._operation(node)
 
+    def _cast(self, node: Node) -> str:
+        (operand,) = node.operands
+        text = self._bracketed(operand)
+        if not is_float(operand.dtype) or is_float(node.dtype):
+            return f"{text}.to({DTYPES[node.dtype]})"
+        if node.dtype == "bool":
+            return f"({text} != 0)"
+        low, high = RANGES[node.dtype]
+        return self._call("_to_integer", [text, str(low), str(high), DTYPES[node.dtype]])
+
     def _const(self, node: Node) -> str:
         text: str = node.attributes[0]
+        if node.dtype == "i64" and not fits((int(text),) * 2, "i32"):
+            return f"tl.full([], {text}, tl.int64)"
         named = {"inf": 'float("inf")', "-inf": 'float("-inf")', "nan": 'float("nan")'}
         return named.get(text, text)
 
     def _bracketed(self, node: Node) -> str:
         if node.operation == "const":
-            return f"tl.full([], {self._const(node)}, {DTYPES[node.dtype]})"
+            text = self._const(node)
+            return text if text.startswith("tl.full") else f"tl.full([], {text}, {DTYPES[node.dtype]})"
         return self.text(node)
 
     def _load(self, node: Node) -> str:
@@ -282,19 +296,16 @@ class KernelPrinter:
         if name in _INFIX:
             return f"({parts[0]} {_INFIX[name]} {parts[1]})"
         match name:
-            case "neg":
+            case "neg" | "wrapping_neg":
                 return f"(-{parts[0]})"
             case "not":
                 return f"({parts[0]} == 0)"
-            case "floordiv":
-                return f"tl.floor({parts[0]} / {parts[1]})" if floating else self._call("_floor_div", parts)
-            case "mod":
-                a, b = parts
-                return f"({a} - tl.floor({a} / {b}) * {b})" if floating else self._call("_floor_mod", parts)
-            case "pow":
-                real = [p if floating else f"({p}).to(tl.float32)" for p in parts]
-                text = self._call("_power", real)
-                return text if floating else f"{text}.to({DTYPES[node.dtype]})"
+            case "floordiv" | "mod" | "pow":
+                typed = [
+                    self._bracketed(o) if o.operation == "const" else p
+                    for o, p in zip(operands, parts, strict=True)
+                ]
+                return self._call(f"_{name}_of_{'reals' if floating else 'integers'}", typed)
             case "min" | "max":
                 return self._extreme(name, parts, floating)
             case "clamp":
@@ -333,6 +344,8 @@ class KernelPrinter:
         match operator:
             case "add":
                 return f"tl.sum({text}, {axis})"
+            case "max" | "min" if is_float(node.dtype):
+                return self._call("_greatest" if operator == "max" else "_least", [text, str(axis)])
             case "max" | "min":
                 return f"tl.{operator}({text}, {axis})"
             case "or":

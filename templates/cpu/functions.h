@@ -12,6 +12,8 @@
 
 #include <cmath>
 #include <cstdint>
+#include <limits>
+#include <type_traits>
 
 #define ATTN_LANE static inline __attribute__((always_inline))
 
@@ -54,30 +56,111 @@ ATTN_LANE T relu_(T x) {
 }
 ATTN_LANE float abs_(float x) { return __builtin_fabsf(x); }
 ATTN_LANE double abs_(double x) { return __builtin_fabs(x); }
-ATTN_LANE int32_t abs_(int32_t x) { return x < 0 ? -x : x; }
-ATTN_LANE int64_t abs_(int64_t x) { return x < 0 ? -x : x; }
 
-// ---- integers: division rounds down ----
+// ---- integers: what leaves 64 bits wraps, division rounds down, and by 0 gives 0 ----
+
+ATTN_LANE int64_t wrapping_add(int64_t a, int64_t b) { return int64_t(uint64_t(a) + uint64_t(b)); }
+ATTN_LANE int64_t wrapping_sub(int64_t a, int64_t b) { return int64_t(uint64_t(a) - uint64_t(b)); }
+ATTN_LANE int64_t wrapping_mul(int64_t a, int64_t b) { return int64_t(uint64_t(a) * uint64_t(b)); }
+ATTN_LANE int64_t wrapping_neg(int64_t a) { return int64_t(-uint64_t(a)); }
+ATTN_LANE int32_t abs_(int32_t x) { return x < 0 ? int32_t(-uint32_t(x)) : x; }
+ATTN_LANE int64_t abs_(int64_t x) { return x < 0 ? wrapping_neg(x) : x; }
+
+// Shifts by any number: all bits are gone from the width on, and by what is negative.
+template <typename T>
+ATTN_LANE T shift_left(T a, T count) {
+    using Bits = std::make_unsigned_t<T>;
+    const T held = count & T(8 * sizeof(T) - 1);
+    return count == held ? T(Bits(a) << held) : T(0);
+}
+template <typename T>
+ATTN_LANE T shift_right(T a, T count) {
+    const T most = T(8 * sizeof(T) - 1), held = count & most;
+    return a >> (count == held ? held : most);
+}
+
+// Towards zero; what the type does not hold becomes the nearest that it holds, and NaN 0.
+template <typename T, typename F>
+ATTN_LANE T to_integer(F x) {
+    using Limits = std::numeric_limits<T>;
+    using Wide = std::conditional_t<sizeof(T) < 8, int32_t, int64_t>;
+    const F above = F(Limits::max() / 2 + 1) * 2, below = F(Limits::min()) - 1;
+    const T inside = T(Wide(x > below && x < above ? x : F(0)));
+    return x >= above ? Limits::max() : x <= below ? Limits::min() : inside;
+}
 
 // By doubles, which hold every 32-bit quotient apart from its neighbours: vectors have no integer division.
 ATTN_LANE int32_t floor_div(int32_t a, int32_t b) {
-    return int32_t(__builtin_floor(double(a) / double(b == 0 ? 1 : b)));
+    const int32_t quotient = int32_t(__builtin_floor(double(a) / double(b == 0 ? 1 : b)));
+    return b == 0 ? 0 : quotient;
 }
-ATTN_LANE int32_t floor_mod(int32_t a, int32_t b) { return int32_t(uint32_t(a) - uint32_t(floor_div(a, b)) * uint32_t(b)); }
+ATTN_LANE int32_t floor_mod(int32_t a, int32_t b) {
+    const int32_t rest = int32_t(uint32_t(a) - uint32_t(floor_div(a, b)) * uint32_t(b));
+    return b == 0 ? 0 : rest;
+}
 ATTN_LANE int64_t floor_mod(int64_t a, int64_t b) {
-    const int64_t divisor = b == 0 ? 1 : b, rest = a % divisor;
+    const int64_t divisor = b == 0 || b == -1 ? 1 : b, rest = a % divisor;  // the least by -1 is no quotient
     return rest != 0 && (rest < 0) != (divisor < 0) ? rest + divisor : rest;
 }
-ATTN_LANE int64_t floor_div(int64_t a, int64_t b) { return (a - floor_mod(a, b)) / (b == 0 ? 1 : b); }
+ATTN_LANE int64_t floor_div(int64_t a, int64_t b) {
+    const int64_t divisor = b == 0 || b == -1 ? 1 : b, quotient = a / divisor;
+    const int64_t rest = wrapping_sub(a, wrapping_mul(quotient, divisor));
+    const int64_t down = rest != 0 && (rest < 0) != (divisor < 0) ? quotient - 1 : quotient;
+    return b == 0 ? 0 : b == -1 ? wrapping_neg(a) : down;
+}
+
+// A negative power of what is not 1 or -1 is cut to 0.
+ATTN_LANE int64_t power_(int64_t a, int64_t b) {
+    int64_t result = 1, square = a;
+    for (uint64_t rest = b < 0 ? 0 : uint64_t(b); rest != 0; rest >>= 1) {
+        result = (rest & 1) != 0 ? wrapping_mul(result, square) : result;
+        square = wrapping_mul(square, square);
+    }
+    const int64_t inverse = a == 1 ? 1 : a == -1 ? ((b & 1) != 0 ? -1 : 1) : 0;
+    return b < 0 ? inverse : result;
+}
+
+// ---- division of reals that rounds down: the remainder is exact, and has the sign of the divisor ----
+
 ATTN_LANE float floor_(float x) { return __builtin_floorf(x); }
 ATTN_LANE double floor_(double x) { return __builtin_floor(x); }
-template <typename T>
-ATTN_LANE T floor_div(T a, T b) {
-    return floor_(a / b);
+
+ATTN_LANE double remainder_of(double a, double b) { return __builtin_fmod(a, b); }
+#ifdef __FMA__
+// 52 bits of the quotient at a time, from the highest that two floats can have. Each difference is exact: it is a
+// multiple of the last bit of one of them, and less than four divisors.
+ATTN_LANE float remainder_of(float a, float b) {
+    const double divisor = __builtin_fabs(double(b)), inverse = 1 / divisor;
+    double rest = __builtin_fabs(double(a));
+    rest = __builtin_fma(-__builtin_trunc(rest * 0x1p-260 * inverse), divisor * 0x1p260, rest);
+    rest = __builtin_fma(-__builtin_trunc(rest * 0x1p-208 * inverse), divisor * 0x1p208, rest);
+    rest = __builtin_fma(-__builtin_trunc(rest * 0x1p-156 * inverse), divisor * 0x1p156, rest);
+    rest = __builtin_fma(-__builtin_trunc(rest * 0x1p-104 * inverse), divisor * 0x1p104, rest);
+    rest = __builtin_fma(-__builtin_trunc(rest * 0x1p-52 * inverse), divisor * 0x1p52, rest);
+    rest = __builtin_fma(-__builtin_trunc(rest * inverse), divisor, rest);
+    rest = rest < 0 ? rest + divisor : rest;
+    rest = rest < 0 ? rest + divisor : rest;
+    rest = rest >= divisor ? rest - divisor : rest;
+    rest = rest >= divisor ? rest - divisor : rest;
+    const float found = __builtin_copysignf(float(rest), a);
+    return abs_(b) == INFINITY && abs_(a) < INFINITY ? a : found;
 }
+#else
+ATTN_LANE float remainder_of(float a, float b) { return __builtin_fmodf(a, b); }
+#endif
+
 template <typename T>
 ATTN_LANE T floor_mod(T a, T b) {
-    return a - floor_(a / b) * b;
+    const T rest = remainder_of(a, b);
+    return rest != 0 && (rest < 0) != (b < 0) ? rest + b : rest;
+}
+// The quotient of what the remainder leaves is a whole number but for rounding.
+template <typename T>
+ATTN_LANE T floor_div(T a, T b) {
+    const T rest = remainder_of(a, b);
+    const T exact = (a - rest) / b - T(rest != 0 && (rest < 0) != (b < 0));
+    const T low = floor_(exact), whole = exact - low > T(0.5) ? low + 1 : low;
+    return b == 0 ? a / b : whole;
 }
 
 // ---- exponentials ----
@@ -272,8 +355,10 @@ ATTN_LANE float magnitude_power(float a, float b) {
 ATTN_LANE float power_(float a, float b) {
     const float size = magnitude_power(abs_(a), b);
     const bool whole = floor_(b) == b, odd = b - 2.f * floor_(b * 0.5f) == 1.f;
-    const float of_negative = whole ? (odd ? -size : size) : NAN;
-    return b == 0.f ? 1.f : a == a && b == b ? (a < 0.f ? of_negative : size) : NAN;
+    const float signed_ = odd ? __builtin_copysignf(size, a) : size;
+    const float of_negative = abs_(a) == 1.f && abs_(b) == INFINITY ? 1.f : whole || a == -INFINITY ? signed_ : NAN;
+    const float result = a == a && b == b ? (a < 0.f ? of_negative : signed_) : NAN;
+    return b == 0.f || a == 1.f ? 1.f : result;
 }
 
 // ---- doubles ----
