@@ -36,8 +36,6 @@ from attn_dsl.ir.expr import (
 from attn_dsl.ir.operators import COMPARISONS, OPERATORS, ResultKind
 from attn_dsl.ir.walk import index_names, substitute
 
-_WRAPPING = frozenset({"add", "sub", "mul", "neg"})
-
 
 class ExpressionLowering:
     """Lowers expressions for one kernel. ``contract`` evaluates an inner reduction at the slots of a read;
@@ -159,22 +157,32 @@ class ExpressionLowering:
         return [self.cast(n, "i64") for n in nodes]
 
     def _operate(self, expr: Op, nodes: list[Node]) -> Node:
-        name, args = expr.name, expr.args
-        if name in ("floordiv", "mod") and not any(is_float(n.dtype) for n in nodes):
-            if self._is_nonnegative(args[0]) and self._is_nonnegative(args[1]):
-                return self._divide_by_any(name, nodes[0], nodes[1], self.context.widths.of(args[1])[0] > 0)
-        if name in ("shl", "shr") and not self._is_shift(args[1], nodes[0].dtype):
-            dtype = join_dtypes(*(n.dtype for n in nodes))
-            return self._made(f"any_{name}", tuple(self.cast(n, dtype) for n in nodes), dtype)
-        if name in _WRAPPING and not any(is_float(n.dtype) for n in nodes):
-            if not fits(self.context.widths.unbounded(expr), "i64"):
-                return self._made(f"wrapping_{name}", tuple(nodes), "i64")
-        held = is_float(nodes[0].dtype) or fits(self.context.widths.unbounded(expr), "i64")
-        if name == "pow" and isinstance(args[1], Const) and isinstance(args[1].value, int) and held:
-            return self._integer_power(nodes[0], args[1].value) or self.operate(name, *nodes)
+        name = expr.name
         if name in COMPARISONS:
-            return self.operate(name, *self._narrowed(args, nodes))
-        return self.operate(name, *nodes)
+            return self.operate(name, *self._narrowed(expr.args, nodes))
+        if not any(is_float(n.dtype) for n in nodes):
+            return self._of_integers(expr, nodes)
+        match expr.args:
+            case (_, Const(value=int(exponent))) if name == "pow":
+                return self._integer_power(nodes[0], exponent) or self.operate(name, *nodes)
+            case _:
+                return self.operate(name, *nodes)
+
+    def _of_integers(self, expr: Op, nodes: list[Node]) -> Node:
+        name, args = expr.name, expr.args
+        held = fits(self.context.widths.unbounded(expr), "i64")
+        match name, args:
+            case "floordiv" | "mod", (dividend, divisor) if self._are_nonnegative(dividend, divisor):
+                return self._divide_by_any(name, nodes[0], nodes[1], self.context.widths.of(divisor)[0] > 0)
+            case "shl" | "shr", (_, count) if not self._is_shift(count, nodes[0].dtype):
+                dtype = join_dtypes(*(n.dtype for n in nodes))
+                return self._made(f"any_{name}", tuple(self.cast(n, dtype) for n in nodes), dtype)
+            case "add" | "sub" | "mul" | "neg", _ if not held:
+                return self._made(f"wrapping_{name}", tuple(nodes), "i64")
+            case "pow", (_, Const(value=int(exponent))) if held:
+                return self._integer_power(nodes[0], exponent) or self.operate(name, *nodes)
+            case _:
+                return self.operate(name, *nodes)
 
     def _narrowed(self, args: tuple[Expr, ...], nodes: list[Node]) -> list[Node]:
         """The sides of a comparison. One of 64 bits that varies with less than both do, a length or a window, is
@@ -188,8 +196,9 @@ class ExpressionLowering:
                 result[at] = self.cast(self.operate("clamp", nodes[at], *ends), "i32")
         return result
 
-    def _is_nonnegative(self, expr: Expr) -> bool:
-        return self.context.widths.of(expr)[0] >= 0 or is_nonnegative(expr, self.context.params)
+    def _are_nonnegative(self, *exprs: Expr) -> bool:
+        params = self.context.params
+        return all(self.context.widths.of(e)[0] >= 0 or is_nonnegative(e, params) for e in exprs)
 
     def _is_shift(self, count: Expr, dtype: str) -> bool:
         """Whether a machine shifts a value of the dtype by as much."""

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from attn_dsl.codegen.comparing import compared
 from attn_dsl.codegen.dependence import Dependence
 from attn_dsl.ir.cascade import Axis, Einsum, Input, Reduction
 from attn_dsl.ir.expr import SizeOf
@@ -26,7 +27,7 @@ from attn_dsl.ir.walk import index_names, walk
 
 @dataclass(frozen=True, slots=True)
 class Roles:
-    """The parts that hold for a whole cascade. ``streamed``: the reductions that need a loop."""
+    """The parts that hold for a whole cascade. ``streamed``: the reductions that need a loop, or are stored."""
 
     whole: frozenset[str]
     streams: frozenset[str]
@@ -36,7 +37,8 @@ class Roles:
 def assign_roles(flow: Dependence) -> Roles:
     """Decide which reduced indices are whole and which are streamed."""
     reduced = {i for r in flow.reductions for i in flow.over(r)}
-    nested = {z: _nested_in(flow, z) for z in reduced}
+    stored = compared(flow)
+    nested = {z: _nested_in(flow, z, stored) for z in reduced}
     holding = {w for outer in nested.values() for w in outer}
     whole: set[str] = set()
     projected: set[str] = set()
@@ -52,7 +54,7 @@ def assign_roles(flow: Dependence) -> Roles:
     streamed = tuple(r for r in flow.reductions if flow.over(r) & streams)
     whole |= _value_features(flow, streamed, streams) - projected
     streams -= whole
-    streamed = tuple(r for r in streamed if flow.over(r) & streams)
+    streamed = tuple(r for r in flow.reductions if r in stored or (r in streamed and flow.over(r) & streams))
     return Roles(frozenset(whole), frozenset(streams), streamed)
 
 
@@ -77,11 +79,11 @@ def _is_long(flow: Dependence, z: str) -> bool:
     return size is None or any(isinstance(n, SizeOf) for n in walk(size))
 
 
-def _nested_in(flow: Dependence, z: str) -> set[str]:
+def _nested_in(flow: Dependence, z: str, stored: frozenset[str]) -> set[str]:
     """The indices w such that a reduction over z is consumed, at every w, by a reduction over w."""
     outer: set[str] = set()
     for inner in flow.reductions:
-        if z not in flow.over(inner):
+        if z not in flow.over(inner) or inner in stored:
             continue
         for consumer in flow.consumers(inner):
             outer |= (flow.over(consumer) & set(flow.dims(inner))) - flow.over(inner)

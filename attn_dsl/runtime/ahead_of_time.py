@@ -56,6 +56,15 @@ def lower(entry: Entry, architecture: str) -> tuple[KernelResources, ...]:
     return tuple(_compile(getattr(module, k.name), k, architecture) for k in entry.program.kernels)
 
 
+def assembly(entry: Entry, architecture: str) -> tuple[str, ...]:
+    """The assembly of every kernel of an entry: PTX, or that of an AMD GPU."""
+    module, target = import_source(entry), _target(architecture)
+    form = "ptx" if target.backend == "cuda" else "amdgcn"
+    return tuple(
+        str(_built(getattr(module, k.name), k, architecture).asm[form]) for k in entry.program.kernels
+    )
+
+
 def _target(architecture: str) -> Any:
     from triton.backends.compiler import GPUTarget
 
@@ -71,22 +80,27 @@ def _target(architecture: str) -> Any:
     )
 
 
-def _compile(function: Any, kernel: Kernel, architecture: str) -> KernelResources:
+def _built(function: Any, kernel: Kernel, architecture: str) -> Any:
+    """What Triton makes of a kernel."""
     import triton
     from triton.compiler import ASTSource
 
-    target = _target(architecture)
     constants = dict(kernel.constants)
     signature = {a.name: _type(a) for a in kernel.arguments} | dict.fromkeys(constants, "constexpr")
     attributes = {(at,): [["tt.divisibility", 16]] for at, a in enumerate(kernel.arguments) if _is_aligned(a)}
     source = ASTSource(function, signature=signature, constexprs=constants, attrs=attributes)
     try:
-        compiled = triton.compile(source, target=target, options=kernel.options())
+        return triton.compile(source, target=_target(architecture), options=kernel.options())
     except Exception as error:  # the compiler's own errors have no common base
         lines = [line for line in str(error).splitlines() if line.strip()]
         raise TargetError(
             Diagnostic(f"Triton cannot compile {kernel.name} for {architecture}", notes=tuple(lines[-3:]))
         ) from error
+
+
+def _compile(function: Any, kernel: Kernel, architecture: str) -> KernelResources:
+    target = _target(architecture)
+    compiled = _built(function, kernel, architecture)
     text = compiled.asm["ptx"] if target.backend == "cuda" else compiled.asm["amdgcn"]
     registers, spilled = _cuda_usage(text, target.arch) if target.backend == "cuda" else _amd_usage(text)
     found = tuple(name for name, word in _INSTRUCTIONS.items() if word in text)

@@ -305,7 +305,11 @@ struct Turn {
 ATTN_LANE Turn turned(float x) {
     const double magic = 6755399441055744.0;  // 1.5 * 2^52
     const double rounded = double(x) * 0.6366197723675814 + magic, n = rounded - magic;
+#ifdef __FMA__  // no product is rounded: to |x| = 2^51
+    const double rest = __builtin_fma(-n, 6.123233995736766e-17, __builtin_fma(-n, 1.5707963267948966, double(x)));
+#else
     const double rest = (double(x) - n * 1.5707963267948966) - n * 6.123233995736766e-17;
+#endif
     return {int32_t(__builtin_bit_cast(int64_t, rounded)), float(rest)};
 }
 
