@@ -216,7 +216,7 @@ class ExpressionLowering:
     def divide(self, name: str, dividend: Node, divisor: Node) -> Node:
         """``floordiv`` or ``mod`` of a non-negative by a positive integer: the machine's own division."""
         dtype = join_dtypes(dividend.dtype, divisor.dtype)
-        return self._made(f"u{name}", (dividend, divisor), dtype)
+        return self._made(f"u{name}", (self.cast(dividend, dtype), self.cast(divisor, dtype)), dtype)
 
     def _integer_power(self, base: Node, exponent: int) -> Node | None:
         """The small powers of formulas."""

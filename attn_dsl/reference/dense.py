@@ -10,8 +10,11 @@ import torch
 from torch import Tensor
 
 from attn_dsl.ir.cascade import Axis, Cascade, Input, Output, Statement
+from attn_dsl.reference.expressions import cast
 from attn_dsl.reference.partial import Partial, Scope
 from attn_dsl.reference.statements import define, restrict
+
+FLOATS = ("f16", "bf16", "f32", "f64")
 
 
 def evaluate(
@@ -25,7 +28,8 @@ def evaluate(
 
     ``params``: a value for each; ``sizes``: an extent for every index; ``arguments``: laid out as the inputs
     declare, numbers for inputs of rank 0. The results, by name, are laid out by their declaration: reals in
-    ``dtype``, integers as int64, truth values as bool; 0 where an element does not exist.
+    ``dtype``, integers as int64, of the bits that a declared dtype holds, truth values as bool; 0 where an element
+    does not exist.
     """
     tensors: dict[str, Partial] = {}
     scope = Scope(params, sizes, tensors, (), dtype, _device(arguments))
@@ -59,7 +63,7 @@ def _device(arguments: Mapping[str, Tensor | int | float]) -> torch.device:
 
 def _lifted(declared: Input, argument: Tensor | float, scope: Scope) -> Tensor:
     """An argument with an axis for each index, in the type that every value of its kind is held in."""
-    real = declared.dtype is None or declared.dtype in ("f16", "bf16", "f32", "f64")
+    real = declared.dtype is None or declared.dtype in FLOATS
     kind = scope.dtype if real else torch.bool if declared.dtype == "bool" else torch.int64
     value = torch.as_tensor(argument, device=scope.device).to(kind)
     return value.reshape(scope.extents(declared.dims))
@@ -71,11 +75,14 @@ def _dims(tensor: str, cascade: Cascade) -> tuple[str, ...]:
 
 
 def lay_out(output: Output, cascade: Cascade, scope: Scope) -> Tensor:
-    """The result with its axes in the declared order, composites merged; 0 where it does not exist."""
+    """The result with its axes in the declared order, composites merged; 0 where it does not exist. Of an integer, the
+    bits that its declared dtype holds; reals keep the evaluation's precision."""
     dims = _dims(output.name, cascade)
     members = [index for axis in output.axes for index in axis.indices]
     value = scope.tensors[output.name].filled(0).permute([dims.index(m) for m in members])
-    return value.reshape([_extent(axis, scope) for axis in output.axes]).contiguous()
+    value = value.reshape([_extent(axis, scope) for axis in output.axes]).contiguous()
+    dtype = output.dtype
+    return value if dtype is None or dtype in FLOATS else cast(value, dtype, scope.dtype)
 
 
 def _extent(axis: Axis, scope: Scope) -> int:

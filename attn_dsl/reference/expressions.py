@@ -168,10 +168,20 @@ def cast(value: Tensor, dtype: str, real: torch.dtype) -> Tensor:
         return value
     if value.is_floating_point() and _DTYPES[dtype].is_floating_point:
         return _Rounded.apply(value, _DTYPES[dtype])  # type: ignore[no-any-return]
-    rounded = value.to(_DTYPES[dtype])
+    rounded = _cut(value, _DTYPES[dtype]) if value.is_floating_point() else value.to(_DTYPES[dtype])
     if rounded.is_floating_point():
         return rounded.to(real)
     return rounded if dtype == "bool" else rounded.to(torch.int64)
+
+
+def _cut(value: Tensor, dtype: torch.dtype) -> Tensor:
+    """Towards zero; what the type does not hold becomes the nearest that it holds, and NaN 0."""
+    if dtype == torch.bool:
+        return value != 0
+    limits = torch.iinfo(dtype)
+    above, below = value >= float(limits.max) + 1, value <= float(limits.min) - 1
+    inside = torch.where(above | below | value.isnan(), 0, value).to(torch.int64)
+    return torch.where(above, limits.max, torch.where(below, limits.min, inside)).to(dtype)
 
 
 class _Rounded(torch.autograd.Function):

@@ -1,7 +1,7 @@
 """The operators on dense tensors, after the arguments have been brought to a common type.
 
 Integers are int64, reals the evaluation's dtype; a truth value counts as 0 and 1 in arithmetic. Integer division
-by zero, of which the language says nothing, gives 0.
+by zero gives 0.
 """
 
 from __future__ import annotations
@@ -49,6 +49,24 @@ def _modulo(a: Tensor, b: Tensor) -> Tensor:
     return torch.where(b == 0, 0, torch.remainder(a, torch.where(b == 0, 1, b)))
 
 
+def _power(a: Tensor, b: Tensor) -> Tensor:
+    """A negative power of an integer that is not 1 or -1 is cut to 0."""
+    if a.is_floating_point():
+        return torch.pow(a, b)
+    inverse = torch.where(a == 1, 1, torch.where(a == -1, 1 - 2 * (b & 1), 0))
+    return torch.where(b < 0, inverse, torch.pow(*torch.broadcast_tensors(a, b.clamp(min=0))))
+
+
+def _shift_left(a: Tensor, count: Tensor) -> Tensor:
+    inside = (count >= 0) & (count < 64)
+    return torch.where(inside, torch.bitwise_left_shift(a, torch.where(inside, count, 0)), 0)
+
+
+def _shift_right(a: Tensor, count: Tensor) -> Tensor:
+    inside = (count >= 0) & (count < 64)
+    return torch.bitwise_right_shift(a, torch.where(inside, count, 63))
+
+
 def _softplus(x: Tensor) -> Tensor:
     """log(1 + exp(x)) without overflow, and without torch's switch to x above 20."""
     return torch.maximum(x, torch.zeros_like(x)) + torch.log1p(torch.exp(-x.abs()))
@@ -73,7 +91,7 @@ _FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "div": torch.div,
     "floordiv": _floor_divide,
     "mod": _modulo,
-    "pow": torch.pow,
+    "pow": _power,
     "neg": torch.neg,
     "lt": torch.lt,
     "le": torch.le,
@@ -81,8 +99,8 @@ _FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "ge": torch.ge,
     "eq": torch.eq,
     "ne": torch.ne,
-    "shr": torch.bitwise_right_shift,
-    "shl": torch.bitwise_left_shift,
+    "shr": _shift_right,
+    "shl": _shift_left,
     "bitand": torch.bitwise_and,
     "bitxor": torch.bitwise_xor,
     "bitor": torch.bitwise_or,

@@ -113,7 +113,11 @@ TURNS = pointwise({"S": "sin({a})", "C": "cos({a})", "T": "tan({a})"}, ["f32"], 
 
 @pytest.mark.parametrize("evaluator", EVALUATORS)
 def test_angles_of_any_size(evaluator: str) -> None:
-    x = torch.cat([10.0 ** torch.linspace(-6, 38, 400), torch.tensor([1e8, 2.0**51, 2.0**60, 3.4e38, inf, nan])])
+    x = torch.cat(
+        [10.0 ** torch.linspace(-6, 38, 400), torch.tensor([1e8, 2.0**51, 2.0**60, 3.4e38, inf, nan])]
+    )
     x = torch.cat([x, -x])
-    for found, right in zip(evaluate(evaluator, TURNS, [x]), (x.double().sin(), x.double().cos()), strict=False):
+    for found, right in zip(
+        evaluate(evaluator, TURNS, [x]), (x.double().sin(), x.double().cos()), strict=False
+    ):
         assert torch.allclose(found.double(), right, rtol=1e-6, atol=1e-6, equal_nan=True)
