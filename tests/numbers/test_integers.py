@@ -4,6 +4,7 @@ Python's arithmetic, wrapped."""
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 
 import hypothesis.strategies as st
@@ -135,7 +136,7 @@ def test_reals_become_the_nearest_integer_that_a_type_holds(evaluator: str) -> N
 def saturated(x: Tensor, dtype: torch.dtype) -> Tensor:
     limits = torch.iinfo(dtype)
     values = [
-        0 if v != v else limits.max if v > limits.max else limits.min if v < limits.min else int(v)
+        0 if math.isnan(v) else limits.max if v > limits.max else limits.min if v < limits.min else int(v)
         for v in x.tolist()
     ]
     return torch.tensor(values)
