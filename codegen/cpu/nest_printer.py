@@ -13,7 +13,7 @@ from attn_dsl.codegen.cpu.expressions import (
 )
 from attn_dsl.codegen.cpu.items import ATOMS, Begin, Compute, Item, Product, Reduce, Update, Write, operands
 from attn_dsl.codegen.cpu.names import Names
-from attn_dsl.codegen.cpu.nests import Arrangement, Nest
+from attn_dsl.codegen.cpu.nests import Arrangement, Nest, is_turn
 from attn_dsl.codegen.naming import Tile
 from attn_dsl.codegen.numbers import is_float
 from attn_dsl.codegen.tiles import Node, Store
@@ -32,9 +32,21 @@ class NestPrinter:
         self._updates: list[Update] = []
         self._after: list[str] = []
         self._in_order = False
+        self._far: str | None = None
 
     def lines(self, nest: Nest) -> list[str]:
-        """The loops of a nest, or its straight lines."""
+        """The loops of a nest, or its straight lines. Sines of angles near 0 have no branches; where some lane's angle
+        is far away, the lanes are computed once more, by functions that take any."""
+        self._far = None
+        if not (nest.turns and nest.axes):
+            return self._once(nest)
+        far = self._far = self.names.temporary("far")
+        near = self._once(nest)
+        self._far = None
+        again = [f"    {line}" for line in self._once(nest) if not line.lstrip().startswith("//")]
+        return [f"int32_t {far} = 0;", *near, f"if ({far} != 0) {{", *again, "}"]
+
+    def _once(self, nest: Nest) -> list[str]:
         self._axes = self._loop_order(nest)
         self._in_order = nest.in_order
         self._lines = [[] for _ in range(len(self._axes) + 1)]
@@ -227,12 +239,24 @@ class NestPrinter:
         if node.operation == "gather":
             source, lane = node.operands
             return self.names.element(source, {node.attributes[0]: self._text(lane)})
+        if is_turn(node):
+            return self._turn(node)
         parts = [self._text(o) for o in node.operands]
         if node.operation != "load":
             return operation(node, parts)
         pointer = node.attributes[0]
         element = read(pointer, parts[0], self.names.arguments[pointer])
         return element if len(parts) == 1 else f"({parts[1]} ? {element} : {_zero(node.dtype)})"
+
+    def _turn(self, node: Node) -> str:
+        (angle,) = node.operands
+        depth = max((self._axes.index(a) + 1 for a in node.axes), default=0)
+        if self._far is None or depth == 0:
+            return f"attn::{node.operation}_of_any({self._text(angle)})"
+        stored = self.names.known(angle) or angle.operation in ATOMS or id(angle) in self._locals
+        text = self._text(angle) if stored else self._define(angle, outlives=False)
+        self._lines[depth].append(f"{self._far} |= attn::is_far({text});")
+        return f"attn::{node.operation}_({text})"
 
 
 def _zero(dtype: str) -> str:

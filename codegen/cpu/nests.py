@@ -17,12 +17,13 @@ from attn_dsl.codegen.tiles import Block, Node
 @dataclass(eq=False, slots=True)
 class Nest:
     """Items that run together over the lanes of ``axes`` (none: straight-line), or one product. ``in_order``: lanes
-    may write to one place."""
+    may write to one place. ``turns``: angles are turned into sines; such a nest runs again where some are far away."""
 
     axes: tuple[str, ...]
     items: list[Item] = field(default_factory=list)
     is_product: bool = False
     in_order: bool = False
+    turns: bool = False
 
 
 class Arrangement:
@@ -89,11 +90,14 @@ class Arrangement:
     def _find(self, nests: list[Nest], axes: tuple[str, ...], earliest: int, item: Item) -> int:
         """The nest that an item joins; products, and what adds to computed places, have one of their own."""
         is_product, in_order = isinstance(item, Product), isinstance(item, Write) and item.store.adds
+        turns = isinstance(item, Compute) and is_turn(item.node)
         if not (is_product or in_order):
             for at in range(earliest, len(nests)):
-                if nests[at].axes == axes and not (nests[at].is_product or nests[at].in_order):
+                alone = nests[at].is_product or nests[at].in_order
+                if nests[at].axes == axes and not alone and _repeats(nests[at], item, turns):
+                    nests[at].turns |= turns
                     return at
-        nests.append(Nest(axes, is_product=is_product, in_order=in_order))
+        nests.append(Nest(axes, is_product=is_product, in_order=in_order, turns=turns))
         return len(nests) - 1
 
     def _stored(self) -> set[int]:
@@ -121,6 +125,17 @@ class Arrangement:
             for node in self.items.inputs(item)
             if not node.axes and self._home.get(id(node)) is not nest
         }
+
+
+def is_turn(node: Node) -> bool:
+    """Whether a node is a function of an angle that is reduced to a quarter turn, which is cheap for small ones."""
+    return node.operation in ("sin", "cos", "tan") and node.dtype == "f32"
+
+
+def _repeats(nest: Nest, item: Item, turns: bool) -> bool:
+    """Whether an item may stand in a nest: one that turns angles must give the same when it runs twice."""
+    items = (*nest.items, item) if nest.turns or turns else ()
+    return all(isinstance(i, Compute | Write) for i in items)
 
 
 def domain(item: Item) -> tuple[str, ...]:

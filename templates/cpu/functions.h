@@ -5,7 +5,7 @@
 // units in the last place of the result, measured over all exponents (tests/codegen/cpu/test_functions.py):
 //
 //     exp2_ exp_ log_    2     log2_ power_    3     log1p_ expm1_    4     tanh_ sigmoid_ softplus_ erf_    5
-//     sin_ cos_          2     (to |x| = 1e8)
+//     sin_ cos_          2     (where not is_far; sin_of_any and cos_of_any take any angle)
 //
 // Results below 2^-126 are 0. Double versions are the standard library's.
 #pragma once
@@ -334,6 +334,17 @@ ATTN_LANE float tan_(float x) {
     const Turn turn = turned(x);
     return sine_or_cosine(turn, 0) / sine_or_cosine(turn, 1);
 }
+
+// Angles that the reduction above is not exact for. Infinities are NaN as it is.
+#ifdef __FMA__
+constexpr float FARTHEST = 0x1p50f;
+#else
+constexpr float FARTHEST = 1e8f;
+#endif
+ATTN_LANE int32_t is_far(float x) { return abs_(x) > FARTHEST && abs_(x) < INFINITY ? 1 : 0; }
+ATTN_LANE float sin_of_any(float x) { return float(std::sin(double(x))); }
+ATTN_LANE float cos_of_any(float x) { return float(std::cos(double(x))); }
+ATTN_LANE float tan_of_any(float x) { return float(std::tan(double(x))); }
 
 // |a|^b by a logarithm in doubles: b multiplies its error.
 ATTN_LANE float magnitude_power(float a, float b) {

@@ -40,7 +40,9 @@ def test_nan_wins_in_one_instruction(tmp_path: Path) -> None:
     assert not re.search(r"setp\.nan\.f32", text)
 
 
-@pytest.mark.parametrize("expression", ["max({a}, {b})", "min({a}, {b})", "clamp({a}, {b}, 1.0)", "relu({a})"])
+@pytest.mark.parametrize(
+    "expression", ["max({a}, {b})", "min({a}, {b})", "clamp({a}, {b}, 1.0)", "relu({a})"]
+)
 def test_nan_wins_pointwise(expression: str, tmp_path: Path) -> None:
     text = ptx(pointwise({"Y": expression}, ["f32", "f32"], "f32"), tmp_path)
     found = re.findall(r"\b(?:max|min)[.\w]*f32\b", text)
