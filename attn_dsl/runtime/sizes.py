@@ -201,7 +201,7 @@ def _check_extents(cascade: Cascade, sizes: Mapping[str, Any]) -> None:
     """ArgumentError where an index, or several in one dimension, has more elements than a kernel can count."""
     composites = [a.indices for part in (*cascade.inputs, *cascade.outputs) for a in part.axes]
     for indices in (*((name,) for name in sizes), *composites):
-        extent = prod(sizes[i] for i in indices)
+        extent: Any = prod(sizes[i] for i in indices)  # of symbols, a symbol
         if isinstance(extent, int) and extent > LARGEST_EXTENT:
             what = f"index '{indices[0]}'" if len(indices) == 1 else f"dimension ({' '.join(indices)})"
             raise ArgumentError(

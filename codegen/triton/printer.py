@@ -269,7 +269,7 @@ class KernelPrinter:
 
     def _const(self, node: Node) -> str:
         text: str = node.attributes[0]
-        if node.dtype == "i64" and not fits((int(text),) * 2, "i32"):
+        if node.dtype == "i64" and not fits((int(text), int(text)), "i32"):
             return f"tl.full([], {text}, tl.int64)"
         named = {"inf": 'float("inf")', "-inf": 'float("-inf")', "nan": 'float("nan")'}
         return named.get(text, text)
