@@ -12,6 +12,7 @@ Intervals are Python's integers, so that nothing wraps in the analysis itself.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import prod
@@ -98,7 +99,8 @@ class Widths:
             case IndexVar(name=name):
                 return self._index(name)
             case SizeOf(index=index):
-                return (self.sizes[index],) * 2 if index in self.sizes else (0, self.limits.extent)
+                known = self.sizes.get(index)
+                return (0, self.limits.extent) if known is None else (known, known)
             case ParamRef(name=name):
                 return self._param(name)
             case Read(tensor=tensor):
@@ -218,6 +220,10 @@ def _shl(a: Interval, b: Interval) -> Interval:
     return min((*found, 0)), max((*found, 0))
 
 
+def _shr(a: Interval, b: Interval) -> Interval:
+    return _hull(a, (-1 if a[0] < 0 else 0, 0))
+
+
 def _bits(a: Interval, b: Interval) -> Interval:
     low, high = _hull(a, b)
     most = max(-low - 1, high, 0).bit_length()
@@ -242,22 +248,34 @@ def _greatest(*parts: Interval) -> Interval:
     return max(p[0] for p in parts), max(p[1] for p in parts)
 
 
+def _neg(a: Interval) -> Interval:
+    return -a[1], -a[0]
+
+
+def _clamp(x: Interval, low: Interval, high: Interval) -> Interval:
+    return _least(_greatest(x, low), high)
+
+
+def _relu(a: Interval) -> Interval:
+    return _greatest(a, (0, 0))
+
+
 _RULES: dict[str, Callable[..., Interval]] = {
-    "add": lambda a, b: (a[0] + b[0], a[1] + b[1]),
-    "sub": lambda a, b: (a[0] - b[1], a[1] - b[0]),
-    "mul": _corners(lambda x, y: x * y),
-    "neg": lambda a: (-a[1], -a[0]),
+    "add": _corners(operator.add),
+    "sub": _corners(operator.sub),
+    "mul": _corners(operator.mul),
+    "neg": _neg,
     "floordiv": _floordiv,
     "mod": _mod,
     "pow": _pow,
     "shl": _shl,
-    "shr": lambda a, b: _hull(a, (-1 if a[0] < 0 else 0, 0)),
+    "shr": _shr,
     "bitand": _bitand,
     "bitor": _bits,
     "bitxor": _bits,
     "min": _least,
     "max": _greatest,
-    "clamp": lambda x, low, high: _least(_greatest(x, low), high),
+    "clamp": _clamp,
     "abs": _abs,
-    "relu": lambda a: _greatest(a, (0, 0)),
+    "relu": _relu,
 }
