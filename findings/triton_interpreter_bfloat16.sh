@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Triton 3.7.1: x.to(tl.bfloat16) cuts the last sixteen bits off in the interpreter, and rounds to the nearest where compiled
-# (cvt.rn.bf16x2.f32 in PTX), as torch does: 1.1 is 1.09375 in the one and 1.1015625 in the others.
+# (cvt.rn.bf16.f32 in PTX), as torch does: 1.1 is 1.09375 in the one and 1.1015625 in the others.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
