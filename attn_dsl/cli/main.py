@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 
 import click
 
 from attn_dsl.version import __version__
 
+_INTERRUPTED = 130
 _COMMANDS = ("check", "fmt", "show", "picture", "report", "run", "test", "cache")
 
 _HELP = """Write an attention mechanism as a cascade of Einsums; check it, read it, run it.
@@ -23,7 +25,8 @@ Examples:
   attn test my.attn                  a property test against its meaning
 
 \b
-Exit status: 0 all is well; 1 a file or a result is wrong; 2 the command line is wrong.
+Exit status: 0 all is well; 1 a file or a result is wrong; 2 the command line is wrong;
+70 a fault of attn's own; 130 interrupted.
 Colour is used on a terminal only; NO_COLOR=1 turns it off.
 """
 
@@ -51,16 +54,35 @@ def attn() -> None:
 
 
 def main() -> None:
-    """Entry point. A wrong file or result ends with 1 and a message, never with a traceback."""
+    """Entry point. A wrong file or result ends with 1 and a message, a fault of ours with 70: never with a traceback."""
+    sys.exit(_status())
+
+
+def _status() -> int:
     from attn_dsl.errors import AttnError
 
     try:
-        attn.main(prog_name="attn")
+        # Of a command that ends by itself, click returns the status.
+        return int(attn.main(prog_name="attn", standalone_mode=False) or 0)
+    except click.exceptions.Abort:
+        return _INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
     except AttnError as error:
         from attn_dsl.cli.output import print_error
 
         print_error(error)
-        sys.exit(1)
+        return 1
+    except BrokenPipeError:
+        # The reader has gone; what is still buffered must not complain at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:  # noqa: BLE001 -- whatever it is, a user gets a sentence and a file
+        from attn_dsl.cli.crash import INTERNAL_ERROR, report_crash
+
+        report_crash(error)
+        return INTERNAL_ERROR
 
 
 if __name__ == "__main__":

@@ -84,12 +84,10 @@ def lost_places(cascade: Cascade) -> Iterator[Diagnostic]:
                 yield _lost(read, empty[read.tensor])
         if isinstance(statement, Einsum):
             where = _where_empty(statement, cascade)
+            if not where and statement.reduce is None:
+                where = next((empty[r.tensor] for r in _bare(statement.body) if r.tensor in empty), "")
             if where:
                 empty[statement.target] = where
-            elif statement.reduce is None:
-                empty |= {
-                    statement.target: empty[r.tensor] for r in _bare(statement.body) if r.tensor in empty
-                }
 
 
 def _lost(read: Read, where: str) -> Diagnostic:

@@ -74,3 +74,51 @@ def test_help_needs_no_torch() -> None:
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def broken(error: str, file: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """``attn check`` with a fault in it."""
+    program = (
+        "import sys\nimport attn_dsl.cli.check as check\nfrom attn_dsl.cli.main import main\n"
+        f"def fault(*_, **__):\n    raise {error}\n"
+        f"check.examine = fault\nsys.argv = ['attn', 'check', {str(file)!r}]\nmain()\n"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+EXAMPLE = ROOT / "examples" / "basic" / "dense.attn"
+
+
+def test_a_fault_of_ours_is_one_sentence_and_a_file(tmp_path: Path) -> None:
+    done = broken("ValueError('boom \\x1b[31m\\nsecond line')", EXAMPLE, XDG_STATE_HOME=str(tmp_path))
+    assert done.returncode == 70
+    assert done.stdout == ""
+    sentence = done.stderr.strip()
+    assert "\n" not in sentence and "\x1b" not in sentence and "Traceback" not in sentence
+    assert "ValueError: boom" in sentence and "open an issue" in sentence
+    (written,) = tmp_path.rglob("crash-*.txt")
+    assert str(written) in sentence
+    text = written.read_text()
+    assert "Traceback" in text and "second line" in text and "dense.attn" in text
+    assert written.stat().st_mode & 0o077 == 0
+
+
+def test_a_fault_where_nothing_can_be_written(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    done = broken("RecursionError()", EXAMPLE, XDG_STATE_HOME=str(blocked), TMPDIR=str(tmp_path))
+    assert done.returncode == 70 and str(tmp_path / "crash-") in done.stderr
+
+
+def test_an_interruption_is_130(tmp_path: Path) -> None:
+    done = broken("KeyboardInterrupt()", EXAMPLE, XDG_STATE_HOME=str(tmp_path))
+    assert done.returncode == 130
+    assert "Traceback" not in done.stderr and "internal" not in done.stderr
+    assert not list(tmp_path.rglob("crash-*"))

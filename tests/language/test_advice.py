@@ -52,11 +52,15 @@ def test_a_sum_that_loses_elements(statements: str) -> None:
             "O[b,i,e] += l[b,i] * V[b,j,e]"
         ),
         # A mask on one operand is the mask of what takes the sum.
-        "G[b,j] += V[b,j,e]\nX[b,i,j] = S[b,i,j] * g[b,i] where j <= i\n"
-        "P[b,i,j] = softmax[j](X[b,i,j] + log(G[b,j]))\nO[b,i,e] += P[b,i,j] * V[b,j,e]",
+        (
+            "G[b,j] += V[b,j,e]\nX[b,i,j] = S[b,i,j] * g[b,i] where j <= i\n"
+            "P[b,i,j] = softmax[j](X[b,i,j] + log(G[b,j]))\nO[b,i,e] += P[b,i,j] * V[b,j,e]"
+        ),
         # Two masks, and the statement asks for both.
-        "A[b,i,j] = S[b,i,j] * g[b,i]\nX[b,i,j] = A[b,i,j] where j <= i\nY[b,i,j] = A[b,i,j] where i - j < 4\n"
-        "O[b,i,e] += (X[b,i,j] + Y[b,i,j]) * V[b,j,e] where j <= i and i - j < 4",
+        (
+            "A[b,i,j] = S[b,i,j] * g[b,i]\nX[b,i,j] = A[b,i,j] where j <= i\nY[b,i,j] = A[b,i,j] where i - j < 4\n"
+            "O[b,i,e] += (X[b,i,j] + Y[b,i,j]) * V[b,j,e] where j <= i and i - j < 4"
+        ),
     ],
 )
 def test_a_sum_that_does_not(statements: str) -> None:
@@ -77,16 +81,22 @@ def test_the_warning(
     "statements",
     [
         # The mask stands on the argument as well; dropout, and a choice among what was normalised.
-        "X[b,i,j] = S[b,i,j] * g[b,i] where j <= i\nP[b,i,j] = softmax[j](X[b,i,j]) where j <= i\n"
-        "O[b,i,e] += P[b,i,j] * V[b,j,e]",
+        (
+            "X[b,i,j] = S[b,i,j] * g[b,i] where j <= i\nP[b,i,j] = softmax[j](X[b,i,j]) where j <= i\n"
+            "O[b,i,e] += P[b,i,j] * V[b,j,e]"
+        ),
         "P[b,i,j] = softmax[j](S[b,i,j] * g[b,i]) where uniform(1, b, i, j) > 0.1\nO[b,i,e] += P[b,i,j] * V[b,j,e]",
-        "T[b,i,j] = topk[j](S[b,i,j], 2)\nP[b,i,j] = softmax[j](S[b,i,j] * g[b,i]) where T[b,i,j]\n"
-        "O[b,i,e] += P[b,i,j] * V[b,j,e]",
+        (
+            "T[b,i,j] = topk[j](S[b,i,j], 2)\nP[b,i,j] = softmax[j](S[b,i,j] * g[b,i]) where T[b,i,j]\n"
+            "O[b,i,e] += P[b,i,j] * V[b,j,e]"
+        ),
         "P[b,i,j] = softmax[j](S[b,i,j] * g[b,i])\nO[b,i,e] += P[b,i,j] * V[b,j,e] where j <= i",
         # A sum with its own element, and one whose absence is provided for.
         "index t < size(i)\nn[b,i] += g[b,t] > 0 where t <= i\nO[b,i,e] += S[b,i,j] * V[b,j,e] * S[b,n[b,i],j]",
-        "index t < size(i)\nn[b,i] += g[b,t] > 0 where t < i\n"
-        "O[b,i,e] += S[b,i,j] * V[b,j,e] * S[b,default(n[b,i], 0),j]",
+        (
+            "index t < size(i)\nn[b,i] += g[b,t] > 0 where t < i\n"
+            "O[b,i,e] += S[b,i,j] * V[b,j,e] * S[b,default(n[b,i], 0),j]"
+        ),
     ],
 )
 def test_masks_in_their_place(statements: str) -> None:
