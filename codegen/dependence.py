@@ -120,21 +120,30 @@ class Dependence:
     def sources(self, tensor: str) -> tuple[str, ...]:
         """The inputs and reductions reached from a definition without looking through a reduction. What has several
         contributions, none of which sums anything, is looked through."""
-        seen: dict[str, None] = {}
+        return self._sources.get(tensor, ())
 
-        def visit(name: str) -> None:
+    @cached_property
+    def _sources(self) -> dict[str, tuple[str, ...]]:
+        table: dict[str, tuple[str, ...]] = {}
+        for name in self.by_target:
+            seen: dict[str, None] = {}
             for read in self.direct(name):
-                if read in self.by_target and not self.over(read):
-                    visit(read)
-                else:
-                    seen[read] = None
+                looked_through = read in self.by_target and not self.over(read)
+                seen |= dict.fromkeys(table.get(read, ()) if looked_through else (read,))
+            table[name] = tuple(seen)
+        return table
 
-        visit(tensor)
-        return tuple(seen)
+    @cached_property
+    def _consumers(self) -> dict[str, tuple[str, ...]]:
+        found: dict[str, list[str]] = {}
+        for reduction in self.reductions:
+            for source in self.sources(reduction):
+                found.setdefault(source, []).append(reduction)
+        return {source: tuple(names) for source, names in found.items()}
 
     def consumers(self, tensor: str) -> tuple[str, ...]:
         """The reductions whose definition reaches this tensor without looking through another reduction."""
-        return tuple(r for r in self.reductions if tensor in self.sources(r))
+        return self._consumers.get(tensor, ())
 
     @cached_property
     def positional(self) -> frozenset[str]:

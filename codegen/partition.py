@@ -8,8 +8,8 @@ each kernel that needs them computes them on its own tiles.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from attn_dsl.analysis.presence import PRESENT
 from attn_dsl.codegen.dependence import Dependence, expressions
@@ -68,19 +68,49 @@ def partition(cascade: Cascade, flow: Dependence) -> tuple[Roles, tuple[KernelPl
 
 def leaf_reads(flow: Dependence, roles: Roles, expr: Expr) -> Iterator[Read]:
     """The reads of inputs and streamed tensors that evaluating an expression on a tile makes, with their
-    slots expressed in the indices of the expression."""
-    for node in walk(expr):
-        if not isinstance(node, Read):
-            continue
-        if node.tensor.startswith(PRESENT):
-            node = Read(node.tensor.removeprefix(PRESENT), node.indices, node.span)
-        if node.tensor not in flow.by_target or node.tensor in {*roles.streamed, *flow.cascade.saved}:
-            yield node
-            continue
-        for part in flow.by_target[node.tensor]:
-            values = dict(zip(part.dims, node.indices, strict=True))
-            for inner in expressions(part):
-                yield from leaf_reads(flow, roles, substitute(inner, values))
+    slots expressed in the indices of the expression, each once."""
+    known = flow.cascade.known.setdefault("leaf reads", {})
+    if roles not in known:
+        known[roles] = _Leaves(flow, roles)
+    yield from known[roles].of(expr)
+
+
+class _Leaves:
+    """What the tensors that are looked through read, found for each once, in the order of the statements."""
+
+    def __init__(self, flow: Dependence, roles: Roles) -> None:
+        self._flow = flow
+        self._ends = {*roles.streamed, *flow.cascade.saved}
+        self._table: dict[str, tuple[Read, ...]] = {}
+        self._waiting = iter(flow.by_target)
+
+    def of(self, expr: Expr) -> tuple[Read, ...]:
+        """The reads of an expression."""
+        found: dict[Read, None] = {}
+        for node in walk(expr):
+            if isinstance(node, Read):
+                found |= dict.fromkeys(self._behind(node))
+        return tuple(found)
+
+    def _behind(self, read: Read) -> tuple[Read, ...]:
+        if read.tensor.startswith(PRESENT):
+            read = Read(read.tensor.removeprefix(PRESENT), read.indices, read.span)
+        if read.tensor not in self._flow.by_target or read.tensor in self._ends:
+            return (read,)
+        leaves = self._tensor(read.tensor)
+        dims = self._flow.dims(read.tensor)
+        values = {d: slot for d, slot in zip(dims, read.indices, strict=True) if slot != IndexVar(d)}
+        return tuple(_moved(leaf, values) for leaf in leaves) if values else leaves
+
+    def _tensor(self, name: str) -> tuple[Read, ...]:
+        while name not in self._table and (earlier := next(self._waiting, None)) is not None:
+            parts = (e for part in self._flow.by_target[earlier] for e in expressions(part))
+            self._table[earlier] = tuple(dict.fromkeys(r for e in parts for r in self.of(e)))
+        return self._table[name]
+
+
+def _moved(read: Read, values: Mapping[str, Expr]) -> Read:
+    return replace(read, indices=tuple(substitute(slot, values) for slot in read.indices))
 
 
 def _refuse_unsupported(cascade: Cascade) -> None:

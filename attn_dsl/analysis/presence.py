@@ -7,7 +7,10 @@ return every operator is total; ``present:T`` is the presence of a reduced tenso
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from attn_dsl.analysis.integers import is_nonnegative
+from attn_dsl.errors import Diagnostic, NotLoweredError
 from attn_dsl.ir.cascade import Cascade, Einsum, Statement
 from attn_dsl.ir.expr import (
     Cast,
@@ -27,6 +30,7 @@ from attn_dsl.ir.walk import children, index_names, substitute, walk, with_child
 
 TRUE, FALSE = Const(True), Const(False)
 PRESENT = "present:"
+MAX_CONDITIONS = 100
 
 
 def conjunction(*parts: Expr) -> Expr:
@@ -56,9 +60,17 @@ def negation(part: Expr) -> Expr:
 
 def conjuncts(expr: Expr) -> tuple[Expr, ...]:
     """The parts of a conjunction, truths left out."""
-    if isinstance(expr, Op) and expr.name == "and":
-        return tuple(c for arg in expr.args for c in conjuncts(arg))
-    return () if expr == TRUE else (expr,)
+    found: list[Expr] = []
+    pending = [expr]
+    while pending:
+        match pending.pop():
+            case Op(name="and", args=args):
+                pending += reversed(args)
+            case part if part != TRUE:
+                found.append(part)
+            case _:
+                pass
+    return tuple(found)
 
 
 def _chain(name: str, parts: tuple[Expr, ...], unit: Expr) -> Expr:
@@ -72,16 +84,64 @@ def _chain(name: str, parts: tuple[Expr, ...], unit: Expr) -> Expr:
 
 def guard(statement: Statement, cascade: Cascade) -> Expr:
     """Where the elements of a statement exist."""
+    return _Known.of(cascade).guard(statement)
+
+
+class _Known:
+    """The guards of a cascade's statements, each made once and shared by all that read its target.
+
+    They are made in the order of the statements: what a statement reads stands above it, so that a long chain of
+    statements is a loop.
+    """
+
+    def __init__(self, cascade: Cascade) -> None:
+        self._cascade = cascade
+        self._guards: dict[int, Expr] = {}
+        self._collected: dict[Expr, Expr] = {}
+        self._waiting = iter(cascade.statements)
+
+    @classmethod
+    def of(cls, cascade: Cascade) -> _Known:
+        """The guards of this very cascade."""
+        if "presence" not in cascade.known:
+            cascade.known["presence"] = cls(cascade)
+        return cascade.known["presence"]
+
+    def guard(self, statement: Statement) -> Expr:
+        """Where the elements of a statement exist; of one that the cascade has not, as if it stood at its end."""
+        found = self._guards.get(id(statement))
+        while found is None and (earlier := next(self._waiting, None)) is not None:
+            self._guards[id(earlier)] = _guard(earlier, self._cascade)
+            found = self._guards.get(id(statement))
+        return _guard(statement, self._cascade) if found is None else found
+
+    def collected(self, exists: Expr, own: Mapping[str, Expr]) -> Expr:
+        """A condition with its sums of indices collected, as ``substitute`` gives it at the indices themselves."""
+        if exists not in self._collected:
+            self._collected[exists] = substitute(exists, own)
+        return self._collected[exists]
+
+
+def _guard(statement: Statement, cascade: Cascade) -> Expr:
     where = TRUE if statement.where is None else truth(statement.where, cascade)
     names = dict.fromkeys((*index_names(statement.body), *index_names(statement.where)))
     if isinstance(statement, Einsum):
         names |= dict.fromkeys(statement.over)
-    return conjunction(presence(statement.body, cascade), where, _limits(tuple(names), cascade))
+    found = conjunction(presence(statement.body, cascade), where, _limits(tuple(names), cascade))
+    if len(conjuncts(found)) > MAX_CONDITIONS:
+        raise NotLoweredError(
+            Diagnostic(
+                f"whether an element of '{statement.target}' exists hangs on more than {MAX_CONDITIONS} conditions",
+                statement.span,
+                "let fewer statements have a mask of their own, or give one of them an output and a file of its own",
+            )
+        )
+    return found
 
 
 def _limits(names: tuple[str, ...], cascade: Cascade) -> Expr:
     """``j < length[b]`` for every index with a data-dependent extent."""
-    limits = [(n, cascade.index(n).limit) for n in names if any(i.name == n for i in cascade.indices)]
+    limits = [(n, cascade.index(n).limit) for n in names if cascade.declares(n)]
     return conjunction(*(Op("lt", (IndexVar(n), limit)) for n, limit in limits if limit is not None))
 
 
@@ -183,7 +243,14 @@ def _read_presence(read: Read, cascade: Cascade) -> Expr:
 
 
 def _placed(part: Statement, read: Read, cascade: Cascade) -> Expr:
-    return substitute(guard(part, cascade), dict(zip(part.dims, read.indices, strict=True)))
+    return _at(guard(part, cascade), part.dims, read, cascade)
+
+
+def _at(exists: Expr, dims: tuple[str, ...], read: Read, cascade: Cascade) -> Expr:
+    """The condition at the slots of a read; at a tensor's own indices it is the same for all who read it."""
+    values = dict(zip(dims, read.indices, strict=True))
+    own = all(slot == IndexVar(d) for d, slot in values.items())
+    return _Known.of(cascade).collected(exists, values) if own else substitute(exists, values)
 
 
 def _reduced_presence(part: Einsum, read: Read, cascade: Cascade) -> Expr | None:
@@ -192,11 +259,11 @@ def _reduced_presence(part: Einsum, read: Read, cascade: Cascade) -> Expr | None
     if set(index_names(exists)) & set(part.over):
         return None
     positive = (Op("gt", (SizeOf(n), Const(0))) for n in part.over if not _surely_positive(n, cascade))
-    return conjunction(substitute(exists, dict(zip(part.dims, read.indices, strict=True))), *positive)
+    return conjunction(_at(exists, part.dims, read, cascade), *positive)
 
 
 def _surely_positive(index: str, cascade: Cascade) -> bool:
-    size = next((i.size for i in cascade.indices if i.name == index), None)
+    size = cascade.index(index).size if cascade.declares(index) else None
     return isinstance(size, Const) and size.value > 0
 
 
@@ -215,7 +282,7 @@ def _in_bounds(read: Read, dims: tuple[str, ...], cascade: Cascade) -> Expr:
 
 def _below(slot: Expr, dim: str, cascade: Cascade) -> bool:
     """Whether a position is provably less than the extent of a dimension."""
-    size = next((i.size for i in cascade.indices if i.name == dim), None)
+    size = cascade.index(dim).size if cascade.declares(dim) else None
     match slot:
         case Op(name="mod", args=(_, SizeOf(index=name))):
             return name == dim

@@ -12,8 +12,10 @@ A composite dimension ``(g r)`` is two indices everywhere but in the layout of a
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
+from functools import cached_property
+from typing import Any
 
 from attn_dsl.ir.expr import Expr, IndexVar, Span
 
@@ -160,7 +162,7 @@ class Sending:
     keys: tuple[Expr, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Cascade:
     """A whole mechanism: resolved, functions inlined, statements in an order where definitions come first.
 
@@ -179,21 +181,46 @@ class Cascade:
     saved: tuple[str, ...] = ()
     sendings: tuple[Sending, ...] = ()
 
+    @cached_property
+    def known(self) -> dict[str, Any]:
+        """What analyses have found out about this very cascade, each under a name of its own; no part of its value."""
+        return {}
+
+    @cached_property
+    def _inputs(self) -> dict[str, Input]:
+        return {i.name: i for i in reversed(self.inputs)}
+
+    @cached_property
+    def _indices(self) -> dict[str, Index]:
+        return {i.name: i for i in reversed(self.indices)}
+
+    @cached_property
+    def _definitions(self) -> dict[str, tuple[Statement, ...]]:
+        table: dict[str, list[Statement]] = {}
+        for statement in self.statements:
+            table.setdefault(statement.target, []).append(statement)
+        return {target: tuple(parts) for target, parts in table.items()}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The fields alone: what is known is found again."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
     def sending(self, statement: str) -> Sending | None:
         """Where a statement's elements are sent, if they are."""
         return next((s for s in self.sendings if s.statement == statement), None)
 
     def input(self, name: str) -> Input | None:
         """The input of that name, or None for a computed tensor."""
-        return next((i for i in self.inputs if i.name == name), None)
+        return self._inputs.get(name)
+
+    def declares(self, name: str) -> bool:
+        """Whether an index of that name is declared."""
+        return name in self._indices
 
     def index(self, name: str) -> Index:
         """The declaration of an index. KeyError where there is none."""
-        for index in self.indices:
-            if index.name == name:
-                return index
-        raise KeyError(name)
+        return self._indices[name]
 
     def definitions(self, tensor: str) -> tuple[Statement, ...]:
         """The statements that define a computed tensor, in order; empty for an input."""
-        return tuple(s for s in self.statements if s.target == tensor)
+        return self._definitions.get(tensor, ())

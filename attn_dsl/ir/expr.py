@@ -4,12 +4,46 @@
 
 Nodes are immutable, compare by structure, and carry the source span they came from, which takes no
 part in equality or hashing. An expression denotes a partial value: it may be *absent* (design, §2).
+
+What is shared stays shared: a node keeps its hash, and is compared by it first, so that a table of expressions
+costs one step for each and not one for each term.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias, TypeVar, dataclass_transform
+
+_T = TypeVar("_T", bound=type[Any])
+
+
+class _Hashed:
+    """Where a node keeps its hash; it is no field, so that no copy of the node in another process has it."""
+
+    __slots__ = ("_hash",)
+    _hash: int
+
+
+@dataclass_transform(frozen_default=True)
+def _node(cls: _T) -> _T:
+    """A frozen dataclass whose hash is found once."""
+    made: Any = dataclass(frozen=True, slots=True)(cls)
+    structural, same = made.__hash__, made.__eq__
+
+    def __hash__(self: Any) -> int:
+        try:
+            return self._hash
+        except AttributeError:
+            object.__setattr__(self, "_hash", structural(self))
+            return self._hash
+
+    def __eq__(self: Any, other: object) -> bool:
+        if self is other:
+            return True
+        return self.__class__ is other.__class__ and hash(self) == hash(other) and same(self, other)
+
+    made.__hash__, made.__eq__ = __hash__, __eq__
+    return made
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,32 +75,32 @@ class Const:
         return hash((type(self.value).__name__, repr(self.value)))
 
 
-@dataclass(frozen=True, slots=True)
-class ParamRef:
+@_node
+class ParamRef(_Hashed):
     """A constant of the operator, given to ``compile``."""
 
     name: str
     span: Span | None = field(default=None, compare=False, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class SizeOf:
+@_node
+class SizeOf(_Hashed):
     """``size(i)``: the extent of an index, an integer known at call time."""
 
     index: str
     span: Span | None = field(default=None, compare=False, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class IndexVar:
+@_node
+class IndexVar(_Hashed):
     """The integer value of an index."""
 
     name: str
     span: Span | None = field(default=None, compare=False, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
+@_node
+class Read(_Hashed):
     """``T[e0, e1, ...]``: one expression a slot; a composite dimension takes one slot a member.
 
     Outside the tensor's bounds, or where the tensor itself is absent, the read is absent.
@@ -77,8 +111,8 @@ class Read:
     span: Span | None = field(default=None, compare=False, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Op:
+@_node
+class Op(_Hashed):
     """An operator or function of ``operators.OPERATORS`` applied to its arguments."""
 
     name: str
@@ -86,8 +120,8 @@ class Op:
     span: Span | None = field(default=None, compare=False, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Select:
+@_node
+class Select(_Hashed):
     """``then if condition else otherwise``: needs only the side it takes."""
 
     condition: Expr
@@ -96,8 +130,8 @@ class Select:
     span: Span | None = field(default=None, compare=False, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Default:
+@_node
+class Default(_Hashed):
     """``default(value, fallback)``: the fallback where the value is absent."""
 
     value: Expr
@@ -105,8 +139,8 @@ class Default:
     span: Span | None = field(default=None, compare=False, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+@_node
+class Member(_Hashed):
     """``element in T[b, i, :]``: whether the element stands among the entries along the ``:`` slot (None)."""
 
     element: Expr
@@ -115,8 +149,8 @@ class Member:
     span: Span | None = field(default=None, compare=False, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Cast:
+@_node
+class Cast(_Hashed):
     """``f32(x)``: conversion to a named dtype."""
 
     dtype: str
@@ -124,8 +158,8 @@ class Cast:
     span: Span | None = field(default=None, compare=False, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Detach:
+@_node
+class Detach(_Hashed):
     """``detach(x)``: x, through which no gradient flows."""
 
     value: Expr

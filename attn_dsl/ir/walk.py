@@ -73,10 +73,19 @@ def walk(expr: Expr) -> Iterator[Expr]:
 
 
 def transform(expr: Expr, rule: Callable[[Expr], Expr]) -> Expr:
-    """Rebuild bottom-up, applying ``rule`` to every node after its children; shared where nothing changed."""
-    old = children(expr)
-    new = tuple(transform(child, rule) for child in old)
-    return rule(expr if all(a is b for a, b in zip(old, new, strict=True)) else with_children(expr, new))
+    """Rebuild bottom-up, applying ``rule`` to every node after its children; shared where nothing changed. Chains
+    (``a + b + c``, ``p and q and r``) lean to the left, and the left is a loop."""
+    spine: list[tuple[Expr, tuple[Expr, ...]]] = []
+    while below := children(expr):
+        spine.append((expr, below))
+        expr = below[0]
+    new = rule(expr)
+    while spine:
+        node, below = spine.pop()
+        parts = (new, *(transform(child, rule) for child in below[1:]))
+        changed = any(a is not b for a, b in zip(below, parts, strict=True))
+        new = rule(with_children(node, parts) if changed else node)
+    return new
 
 
 def substitute(expr: Expr, values: Mapping[str, Expr]) -> Expr:
