@@ -7,7 +7,7 @@ rule serves S read at (i, j), a statistic of row i read at key j, and a table re
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from attn_dsl.analysis.integers import is_nonnegative
 from attn_dsl.analysis.widths import RANGES, fits
@@ -34,7 +34,10 @@ from attn_dsl.ir.expr import (
     SizeOf,
 )
 from attn_dsl.ir.operators import COMPARISONS, OPERATORS, ResultKind
-from attn_dsl.ir.walk import index_names, substitute
+from attn_dsl.ir.walk import index_names, substitute, walk
+
+# Expressions inside one another, definitions included, before what is further below is lowered first.
+_DEEP = 60
 
 
 class ExpressionLowering:
@@ -44,6 +47,8 @@ class ExpressionLowering:
     def __init__(self, context: KernelContext) -> None:
         self.context = context
         self.builder = context.builder
+        self._depth = 0
+        self._bodies: dict[Read, Expr] = {}
         self.contract: Callable[[tuple[Einsum, ...], Read, Scope], Node]
         self.presence_of: Callable[[tuple[Einsum, ...], Read, Scope], Node]
 
@@ -51,9 +56,56 @@ class ExpressionLowering:
         """The node that holds the value of a total expression."""
         found = scope.memo.get(expr)
         if found is None:
+            if self._depth > _DEEP:
+                self._lower_definitions(expr, scope)
+            self._depth += 1
             found = self._lower(expr, scope)
+            self._depth -= 1
             scope.memo[expr] = found
         return found
+
+    def _lower_definitions(self, expr: Expr, scope: Scope) -> None:
+        """Lower the pointwise tensors behind an expression, those first that others read: of a long chain of
+        definitions, each then finds the one before it."""
+        depth, self._depth = self._depth, 0
+        pending = [expr]
+        while pending:
+            top = pending[-1]
+            waiting = [r for r in self._defined_reads(top, scope) if r is not top]
+            if waiting:
+                pending += reversed(waiting)
+                continue
+            pending.pop()
+            if top is not expr:
+                self.lower(top, scope)
+        self._depth = depth
+
+    def _defined_reads(self, expr: Expr, scope: Scope) -> Iterator[Read]:
+        """The reads that stand for a definition which is not lowered yet: in an expression, or behind a read."""
+        nodes = (expr,)
+        if isinstance(expr, Read) and (body := self._pointwise_body(expr, scope)) is not None:
+            nodes = (body, *expr.indices)
+        for node in nodes:
+            for read in walk(node):
+                if isinstance(read, Read) and read not in scope.memo and self._is_defined(read, scope):
+                    yield read
+
+    def _is_defined(self, read: Read, scope: Scope) -> bool:
+        """Whether a read stands for the definition of a pointwise tensor."""
+        if read.tensor.startswith("present:") or read.tensor in scope.running:
+            return False
+        if read.tensor in self.context.storage and self._in_memory(read.tensor):
+            return False
+        return self.context.definition(read.tensor)[0].reduce is None
+
+    def _pointwise_body(self, read: Read, scope: Scope) -> Expr | None:
+        """What a read of a pointwise tensor stands for, in its own slots; None for what is not looked through."""
+        if not self._is_defined(read, scope):
+            return None
+        if read not in self._bodies:
+            part = self.context.definition(read.tensor)[0]
+            self._bodies[read] = substitute(part.body, dict(zip(part.dims, read.indices, strict=True)))
+        return self._bodies[read]
 
     def _lower(self, expr: Expr, scope: Scope) -> Node:
         match expr:
@@ -250,11 +302,8 @@ class ExpressionLowering:
         if read.tensor in self.context.storage and self._in_memory(read.tensor):
             return self.load(read, scope)
         parts = self.context.definition(read.tensor)
-        if parts[0].reduce is None:
-            values = dict(zip(parts[0].dims, read.indices, strict=True))
-            node = self.lower(substitute(parts[0].body, values), scope)
-        else:
-            node = self.contract(parts, read, scope)
+        body = self._pointwise_body(read, scope)
+        node = self.contract(parts, read, scope) if body is None else self.lower(body, scope)
         self.label(node, read, parts)
         return node
 

@@ -34,6 +34,15 @@ def _grammar() -> Any:
     return Lark(text, parser="lalr", propagate_positions=True, maybe_placeholders=True)
 
 
+@lru_cache(maxsize=1)
+def _lexer() -> Any:
+    """The tokens alone; of a parser, lark builds the lexer anew for each text."""
+    from lark import Lark
+
+    text = (files("attn_dsl") / "grammar" / "attn.lark").read_text(encoding="utf-8")
+    return Lark(text, parser=None, lexer="basic")
+
+
 def plain_text(text: str) -> str:
     """The text without a byte order mark, with plain line ends; columns are kept."""
     return text.removeprefix("\ufeff").replace("\r\n", " \n").replace("\r", "\n")
@@ -71,7 +80,7 @@ def _parse_line(line: LogicalLine, positions: Positions) -> Line | Diagnostic:
 
     grammar = _grammar()
     try:
-        problem = _too_large(list(grammar.lex(line.text, dont_ignore=False)), span)
+        problem = _too_large(list(_lexer().lex(line.text)), span)
         if problem is not None:
             return problem
         tree = grammar.parse(line.text)

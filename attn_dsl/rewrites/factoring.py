@@ -37,26 +37,51 @@ def invariant_in(statement: Einsum) -> Callable[[Expr], bool]:
     return lambda expr: own.issuperset(index_names(expr))
 
 
+# Of definitions inside one another, and of factors, that are looked at to free one.
+_DEEPEST = 40
+_MOST_FACTORS = 64
+
+
 def split(expr: Expr, invariant: Callable[[Expr], bool], definitions: Definitions) -> Factoring:
     """Part the factors of a body. A definition is looked through only where that frees a factor."""
-    result = Factoring()
-    for factor in factors(expr):
-        result += _split_factor(factor, invariant, definitions)
-    return result
+    return _Splitting(invariant, definitions).split(expr)
 
 
-def _split_factor(factor: Factor, invariant: Callable[[Expr], bool], definitions: Definitions) -> Factoring:
-    if invariant(factor.expr):
-        return Factoring(kept=(factor,)) if factor.expr == ONE else Factoring(hoisted=(factor,))
-    statement = definitions.pointwise(factor.expr)
-    if statement is not None:
-        inner = split(statement.body, invariant, definitions)
-        if inner.hoisted:
+class _Splitting:
+    """The parting of one body; each definition behind it is parted once."""
+
+    def __init__(self, invariant: Callable[[Expr], bool], definitions: Definitions) -> None:
+        self._invariant = invariant
+        self._definitions = definitions
+        self._known: dict[str, Factoring] = {}
+        self._depth = 0
+
+    def split(self, expr: Expr) -> Factoring:
+        result = Factoring()
+        for factor in factors(expr):
+            result += self._factor(factor)
+        return result
+
+    def _factor(self, factor: Factor) -> Factoring:
+        if self._invariant(factor.expr):
+            return Factoring(kept=(factor,)) if factor.expr == ONE else Factoring(hoisted=(factor,))
+        statement = self._definitions.pointwise(factor.expr)
+        inner = Factoring() if statement is None else self._behind(statement)
+        if not inner.hoisted or len(inner.hoisted) + len(inner.kept) > _MOST_FACTORS:
+            return Factoring(kept=(factor,))
+        if factor.inverted:
+            return Factoring(invert(inner.hoisted), invert(inner.kept), inner.guards)
+        return inner
+
+    def _behind(self, statement: Einsum) -> Factoring:
+        """The factors of a definition, under its guard."""
+        if statement.target not in self._known:
+            self._depth += 1
+            inner = self.split(statement.body) if self._depth <= _DEEPEST else Factoring()
+            self._depth -= 1
             guards = inner.guards + (() if statement.where is None else (statement.where,))
-            if factor.inverted:
-                return Factoring(invert(inner.hoisted), invert(inner.kept), guards)
-            return Factoring(inner.hoisted, inner.kept, guards)
-    return Factoring(kept=(factor,))
+            self._known[statement.target] = Factoring(inner.hoisted, inner.kept, tuple(dict.fromkeys(guards)))
+        return self._known[statement.target]
 
 
 def rebuilt(statement: Einsum, target: str, parts: tuple[Factor, ...], guards: tuple[Expr, ...]) -> Einsum:

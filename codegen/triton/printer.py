@@ -107,15 +107,17 @@ class KernelPrinter:
                     pass
 
     def _use(self, node: Node, block: Block | None) -> None:
-        key = id(node)
-        seen = key in self._uses
-        self._uses[key] = self._uses.get(key, 0) + 1
-        if not seen:
-            self._user_block[key] = block
-            for operand in node.operands:
-                self._use(operand, node.block)
-        elif self._user_block[key] is not block:
-            self._user_block[key] = None
+        pending = [(node, block)]
+        while pending:
+            used, by = pending.pop()
+            key = id(used)
+            seen = key in self._uses
+            self._uses[key] = self._uses.get(key, 0) + 1
+            if not seen:
+                self._user_block[key] = by
+                pending += [(operand, used.block) for operand in used.operands]
+            elif self._user_block[key] is not by:
+                self._user_block[key] = None
 
     def _is_inline(self, node: Node) -> bool:
         widened = node.operation == "cast" and node.dtype == "i64" and node.operands[0].operation != "load"

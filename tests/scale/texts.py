@@ -75,7 +75,7 @@ def calls(count: int) -> str:
 def inputs(count: int) -> str:
     """Many inputs, one sum."""
     lines = ["input " + ", ".join(f"X{k}[i,j]" for k in range(count)), "input V[j,e]"]
-    lines += [f"Y0[i,j] = X0[i,j] * X1[i,j]"]
+    lines += ["Y0[i,j] = X0[i,j] * X1[i,j]"]
     lines += [f"Y{k}[i,j] = Y{k - 1}[i,j] + X{k}[i,j]" for k in range(1, count)]
     return _text([*lines, f"O[i,e] += Y{count - 1}[i,j] * V[j,e]", "output O[i,e]"])
 
