@@ -48,7 +48,7 @@ class ExpressionLowering:
         self.context = context
         self.builder = context.builder
         self._depth = 0
-        self._bodies: dict[Read, Expr] = {}
+        self._bodies: dict[Read, tuple[Expr, ...]] = {}
         self.contract: Callable[[tuple[Einsum, ...], Read, Scope], Node]
         self.presence_of: Callable[[tuple[Einsum, ...], Read, Scope], Node]
 
@@ -65,7 +65,7 @@ class ExpressionLowering:
         return found
 
     def _lower_definitions(self, expr: Expr, scope: Scope) -> None:
-        """Lower the pointwise tensors behind an expression, those first that others read: of a long chain of
+        """Lower the computed tensors behind an expression, those first that others read: of a long chain of
         definitions, each then finds the one before it."""
         depth, self._depth = self._depth, 0
         pending = [expr]
@@ -83,28 +83,25 @@ class ExpressionLowering:
     def _defined_reads(self, expr: Expr, scope: Scope) -> Iterator[Read]:
         """The reads that stand for a definition which is not lowered yet: in an expression, or behind a read."""
         nodes = (expr,)
-        if isinstance(expr, Read) and (body := self._pointwise_body(expr, scope)) is not None:
-            nodes = (body, *expr.indices)
+        if isinstance(expr, Read) and self._is_defined(expr, scope):
+            nodes = (*self._behind(expr), *expr.indices)
         for node in nodes:
             for read in walk(node):
                 if isinstance(read, Read) and read not in scope.memo and self._is_defined(read, scope):
                     yield read
 
     def _is_defined(self, read: Read, scope: Scope) -> bool:
-        """Whether a read stands for the definition of a pointwise tensor."""
+        """Whether a read stands for a definition, evaluated here."""
         if read.tensor.startswith("present:") or read.tensor in scope.running:
             return False
-        if read.tensor in self.context.storage and self._in_memory(read.tensor):
-            return False
-        return self.context.definition(read.tensor)[0].reduce is None
+        return not (read.tensor in self.context.storage and self._in_memory(read.tensor))
 
-    def _pointwise_body(self, read: Read, scope: Scope) -> Expr | None:
-        """What a read of a pointwise tensor stands for, in its own slots; None for what is not looked through."""
-        if not self._is_defined(read, scope):
-            return None
+    def _behind(self, read: Read) -> tuple[Expr, ...]:
+        """What a read of a computed tensor stands for, in its own slots: the body of each contribution."""
         if read not in self._bodies:
-            part = self.context.definition(read.tensor)[0]
-            self._bodies[read] = substitute(part.body, dict(zip(part.dims, read.indices, strict=True)))
+            parts = self.context.definition(read.tensor)
+            values = dict(zip(parts[0].dims, read.indices, strict=True))
+            self._bodies[read] = tuple(substitute(p.body, values) for p in parts)
         return self._bodies[read]
 
     def _lower(self, expr: Expr, scope: Scope) -> Node:
@@ -299,11 +296,13 @@ class ExpressionLowering:
             return self._read_presence(read, scope)
         if read.tensor in scope.running:
             return scope.running[read.tensor]
-        if read.tensor in self.context.storage and self._in_memory(read.tensor):
+        if not self._is_defined(read, scope):
             return self.load(read, scope)
         parts = self.context.definition(read.tensor)
-        body = self._pointwise_body(read, scope)
-        node = self.contract(parts, read, scope) if body is None else self.lower(body, scope)
+        if parts[0].reduce is None:
+            node = self.lower(self._behind(read)[0], scope)
+        else:
+            node = self.contract(parts, read, scope)
         self.label(node, read, parts)
         return node
 

@@ -17,6 +17,7 @@ from attn_dsl.codegen.roles import Roles, assign_roles, split_rows
 from attn_dsl.errors import Diagnostic, NotLoweredError
 from attn_dsl.ir.cascade import Cascade, Einsum, Ranking
 from attn_dsl.ir.expr import Expr, IndexVar, Read
+from attn_dsl.ir.in_order import InOrder
 from attn_dsl.ir.walk import index_names, substitute, walk
 
 
@@ -81,8 +82,7 @@ class _Leaves:
     def __init__(self, flow: Dependence, roles: Roles) -> None:
         self._flow = flow
         self._ends = {*roles.streamed, *flow.cascade.saved}
-        self._table: dict[str, tuple[Read, ...]] = {}
-        self._waiting = iter(flow.by_target)
+        self._behind_tensor = InOrder(flow.cascade, self._tensor)
 
     def of(self, expr: Expr) -> tuple[Read, ...]:
         """The reads of an expression."""
@@ -97,16 +97,14 @@ class _Leaves:
             read = Read(read.tensor.removeprefix(PRESENT), read.indices, read.span)
         if read.tensor not in self._flow.by_target or read.tensor in self._ends:
             return (read,)
-        leaves = self._tensor(read.tensor)
+        leaves = self._behind_tensor[read.tensor]
         dims = self._flow.dims(read.tensor)
         values = {d: slot for d, slot in zip(dims, read.indices, strict=True) if slot != IndexVar(d)}
         return tuple(_moved(leaf, values) for leaf in leaves) if values else leaves
 
     def _tensor(self, name: str) -> tuple[Read, ...]:
-        while name not in self._table and (earlier := next(self._waiting, None)) is not None:
-            parts = (e for part in self._flow.by_target[earlier] for e in expressions(part))
-            self._table[earlier] = tuple(dict.fromkeys(r for e in parts for r in self.of(e)))
-        return self._table[name]
+        parts = (e for part in self._flow.by_target[name] for e in expressions(part))
+        return tuple(dict.fromkeys(r for e in parts for r in self.of(e)))
 
 
 def _moved(read: Read, values: Mapping[str, Expr]) -> Read:

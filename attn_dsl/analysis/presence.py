@@ -30,7 +30,7 @@ from attn_dsl.ir.walk import children, index_names, substitute, walk, with_child
 
 TRUE, FALSE = Const(True), Const(False)
 PRESENT = "present:"
-MAX_CONDITIONS = 100
+MAX_CONDITIONS = 64
 
 
 def conjunction(*parts: Expr) -> Expr:

@@ -33,7 +33,7 @@ from attn_dsl.rewrites.definitions import Definitions, map_expressions
 from attn_dsl.rewrites.kinds import Kind, Kinds
 
 LOG2_E = Const(1 / math.log(2))
-
+_DEEPEST = 16  # definitions inside one another that are looked through
 
 Lookup: TypeAlias = Callable[[Expr], Einsum | None]
 
@@ -88,16 +88,18 @@ def _exponential(expr: Expr, kinds: Kinds, lookup: Lookup) -> tuple[Expr, tuple[
             return expr, ()
 
 
-def _peel(expr: Expr, kinds: Kinds, lookup: Lookup) -> _Peeled:
+def _peel(expr: Expr, kinds: Kinds, lookup: Lookup, depth: int = 0) -> _Peeled:
     """Take off the constant factors, those of a sum where all its terms have the same."""
-    if kinds.of(expr) is not Kind.REAL:
+    if kinds.of(expr) is not Kind.REAL or depth > _DEEPEST:
         return _Peeled(expr)
     addends = terms(expr)
     if len(addends) > 1:
-        parts = [_peel(t.expr, kinds, lookup) for t in addends]
+        parts: list[_Peeled] = []
+        for term in addends:
+            parts.append(_peel(term.expr, kinds, lookup, depth))
+            if not parts[-1].constants or parts[-1].constants != parts[0].constants:
+                return _Peeled(expr)
         constants = parts[0].constants
-        if not constants or any(p.constants != constants for p in parts):
-            return _Peeled(expr)
         whole = total([Term(p.expr, t.negative) for p, t in zip(parts, addends, strict=True)])
         return _Peeled(whole, constants, tuple(g for p in parts for g in p.guards))
     constants = tuple(f for f in factors(expr) if is_scalar(f.expr))
@@ -106,12 +108,13 @@ def _peel(expr: Expr, kinds: Kinds, lookup: Lookup) -> _Peeled:
         first, *others = rest
         if others or first.inverted:
             return _Peeled(product(rest), constants)
-        inner = _peel(first.expr, kinds, lookup)
+        inner = _peel(first.expr, kinds, lookup, depth)
         return replace(inner, constants=(*constants, *inner.constants))
     statement = lookup(expr.value if isinstance(expr, Detach) else expr)
     if statement is None:
         return _Peeled(expr)
-    inner = _peel(Detach(statement.body) if isinstance(expr, Detach) else statement.body, kinds, lookup)
+    body = Detach(statement.body) if isinstance(expr, Detach) else statement.body
+    inner = _peel(body, kinds, lookup, depth + 1)
     if not inner.constants:
         return _Peeled(expr)
     return replace(inner, guards=inner.guards + (() if statement.where is None else (statement.where,)))

@@ -33,9 +33,39 @@ _COSTLY = frozenset(
 def common_subexpressions(cascade: Cascade) -> Cascade:
     """Merge equal statements, then share costly subexpressions, until nothing is left to share."""
     cascade = _merge_statements(cascade)
-    while (shared := _shared_subexpression(cascade)) is not None:
-        cascade = _name_subexpression(cascade, shared)
+    parts = _CostlyParts()
+    while (shared := _shared_subexpression(cascade, parts)) is not None:
+        cascade = _name_subexpression(cascade, shared, parts)
     return cascade
+
+
+class _CostlyParts:
+    """The costly subexpressions of statements, found once for each: naming one changes the few that have it."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[Statement, tuple[Expr, ...], frozenset[Expr]]] = {}
+        self._sizes: dict[Expr, int] = {}
+
+    def of(self, statement: Statement) -> tuple[Expr, ...]:
+        """Those of its body, outermost first, each once."""
+        return self._found(statement)[1]
+
+    def has(self, statement: Statement, expr: Expr) -> bool:
+        """Whether the expression stands anywhere in the body, places of reads included."""
+        return expr in self._found(statement)[2]
+
+    def size(self, expr: Expr) -> int:
+        """How many terms it has."""
+        if expr not in self._sizes:
+            self._sizes[expr] = sum(1 for _ in walk(expr))
+        return self._sizes[expr]
+
+    def _found(self, statement: Statement) -> tuple[Statement, tuple[Expr, ...], frozenset[Expr]]:
+        if id(statement) not in self._known:  # the statement is held, so that its id stays its own
+            every = frozenset(n for n in walk(statement.body) if isinstance(n, Op) and n.name in _COSTLY)
+            parts = tuple(dict.fromkeys(_costly_parts(statement))) if every else ()
+            self._known[id(statement)] = (statement, parts, every)
+        return self._known[id(statement)]
 
 
 def _merge_statements(cascade: Cascade) -> Cascade:
@@ -76,18 +106,17 @@ def _costly_parts(statement: Statement) -> Iterator[Expr]:
             stack.extend(children(node))
 
 
-def _shared_subexpression(cascade: Cascade) -> Expr | None:
+def _shared_subexpression(cascade: Cascade, parts: _CostlyParts) -> Expr | None:
     """The largest costly subexpression that two statements evaluate."""
-    users: dict[Expr, set[int]] = {}
-    for position, statement in enumerate(cascade.statements):
-        for part in _costly_parts(statement):
-            users.setdefault(part, set()).add(position)
-    shared = [e for e, positions in users.items() if len(positions) > 1]
-    return max(shared, key=lambda e: sum(1 for _ in walk(e)), default=None)
+    users: dict[Expr, int] = {}
+    for statement in cascade.statements:
+        for part in parts.of(statement):
+            users[part] = users.get(part, 0) + 1
+    return max((e for e, count in users.items() if count > 1), key=parts.size, default=None)
 
 
-def _name_subexpression(cascade: Cascade, shared: Expr) -> Cascade:
-    owner, position = _owner(cascade, shared)
+def _name_subexpression(cascade: Cascade, shared: Expr, parts: _CostlyParts) -> Cascade:
+    owner, position = _owner(cascade, shared, parts)
     if owner is None:
         first = cascade.statements[position]
         operation = shared.name if isinstance(shared, Op) else "shared"
@@ -105,15 +134,16 @@ def _name_subexpression(cascade: Cascade, shared: Expr) -> Cascade:
     return replace(
         cascade,
         statements=tuple(
-            s if s is owner else replace(s, body=transform(s.body, rule)) for s in cascade.statements
+            s if s is owner or not parts.has(s, shared) else replace(s, body=transform(s.body, rule))
+            for s in cascade.statements
         ),
     )
 
 
-def _owner(cascade: Cascade, shared: Expr) -> tuple[Einsum | None, int]:
+def _owner(cascade: Cascade, shared: Expr, parts: _CostlyParts) -> tuple[Einsum | None, int]:
     """The unguarded statement that is the subexpression, where it comes first; else where it is needed first."""
     for position, statement in enumerate(cascade.statements):
-        if shared in _costly_parts(statement):
+        if shared in parts.of(statement):
             match statement:
                 case Einsum(reduce=None, where=None) if _is_just(statement, shared):
                     return statement, position

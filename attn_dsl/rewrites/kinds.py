@@ -19,6 +19,7 @@ from attn_dsl.ir.expr import (
     Select,
     SizeOf,
 )
+from attn_dsl.ir.in_order import InOrder
 from attn_dsl.ir.operators import OPERATORS, ResultKind
 from attn_dsl.rewrites.definitions import Definitions
 
@@ -45,7 +46,8 @@ class Kinds:
 
     def __init__(self, cascade: Cascade) -> None:
         self._definitions = Definitions(cascade)
-        self._tensors = {i.name: _of_dtype(i.dtype) for i in cascade.inputs}
+        self._computed = InOrder(cascade, self._defined)
+        self._inputs = {i.name: _of_dtype(i.dtype) for i in cascade.inputs}
         self._params = {p.name: _WORDS[p.kind] for p in cascade.params}
 
     def of(self, expr: Expr) -> Kind:
@@ -82,9 +84,11 @@ class Kinds:
                 return max(Kind.INTEGER, *(self.of(a) for a in expr.args))
 
     def _tensor(self, tensor: str) -> Kind:
-        if tensor not in self._tensors:
-            self._tensors[tensor] = max(self._statement(s) for s in self._definitions.meaning(tensor))
-        return self._tensors[tensor]
+        declared = self._inputs.get(tensor)
+        return self._computed[tensor] if declared is None else declared
+
+    def _defined(self, tensor: str) -> Kind:
+        return max(self._statement(s) for s in self._definitions.meaning(tensor))
 
     def _statement(self, statement: Statement) -> Kind:
         if not isinstance(statement, Einsum):

@@ -14,9 +14,10 @@ from typing import TypeAlias
 
 from attn_dsl.ir.cascade import Cascade, Einsum
 from attn_dsl.ir.expr import Default, Expr, Member, Op, Read, Select
+from attn_dsl.ir.in_order import InOrder
 from attn_dsl.ir.walk import children
 from attn_dsl.rewrites.algebra import conjuncts
-from attn_dsl.rewrites.definitions import Definitions, pointwise_definition, reads_plainly
+from attn_dsl.rewrites.definitions import Definitions, pointwise_definition, reads_plainly, whole_read
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class Presence:
 
     def __init__(self, cascade: Cascade) -> None:
         self._definitions = Definitions(cascade)
-        self._tensors: dict[str, Conditions] = {}
+        self._tensors = InOrder(cascade, self._tensor)
 
     def of_element(self, statement: Einsum) -> Conditions:
         """Where an element of a statement's right-hand side exists."""
@@ -85,20 +86,16 @@ class Presence:
     def _read(self, read: Read) -> Conditions:
         if not reads_plainly(read, self._definitions.dims(read.tensor)):
             return frozenset({Exists(read)}).union(*(self.of(slot) for slot in read.indices))
-        if read.tensor not in self._tensors:
-            self._tensors[read.tensor] = self._tensor(read)
-        return self._tensors[read.tensor]
+        return self._tensors[read.tensor] if self._definitions.meaning(read.tensor) else _ALWAYS
 
-    def _tensor(self, read: Read) -> Conditions:
-        parts = self._definitions.meaning(read.tensor)
-        if not parts:
-            return _ALWAYS
+    def _tensor(self, name: str) -> Conditions:
+        parts = self._definitions.meaning(name)
         statement = pointwise_definition(parts)
         if statement is not None:
             return self.of_element(statement)
         einsums = [s for s in parts if isinstance(s, Einsum) and not s.is_keyed]
         if len(einsums) < len(parts):
-            return frozenset({Exists(read)})
+            return frozenset({Exists(whole_read(name, parts[0].dims))})
         contributions = frozenset((s.over, self.of_element(s)) for s in einsums)
         if ((), _ALWAYS) in contributions:
             return _ALWAYS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from attn_dsl.ir.cascade import Einsum, Reduction
 from attn_dsl.ir.expr import Cast, Const, Default, Detach, Expr, Op, Read, Select, SizeOf
+from attn_dsl.ir.in_order import InOrder
 from attn_dsl.rewrites.definitions import Definitions
 
 _ALWAYS = frozenset({"exp", "exp2", "sigmoid", "softplus"})
@@ -38,10 +39,21 @@ def is_positive(expr: Expr, definitions: Definitions) -> bool:
         case Cast(dtype=dtype, value=value):
             return dtype.startswith(("f", "b")) and positive(value)
         case Read(tensor=tensor):
-            parts = definitions.of(tensor)
-            return bool(parts) and all(_keeps_sign(s) and positive(s.body) for s in parts)
+            return bool(definitions.of(tensor)) and _tensors(definitions)[tensor]
         case _:
             return False
+
+
+def _tensors(definitions: Definitions) -> InOrder[bool]:
+    """Which computed tensors are positive."""
+
+    def positive(tensor: str) -> bool:
+        return all(_keeps_sign(s) and is_positive(s.body, definitions) for s in definitions.of(tensor))
+
+    known = definitions.cascade.known
+    if "positive" not in known:
+        known["positive"] = InOrder(definitions.cascade, positive)
+    return known["positive"]
 
 
 def _keeps_sign(statement: object) -> bool:
