@@ -3,15 +3,55 @@ for more terms than any machine holds; and later stages walk expressions recursi
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from attn_dsl.errors import Diagnostic
 from attn_dsl.ir.expr import Expr, Span
 from attn_dsl.ir.walk import children
+from attn_dsl.language import syntax as s
 from attn_dsl.language.environment import Problem
 
 MAX_DEPTH = 100
 MAX_TERMS = 5_000
 MAX_INLININGS = 10_000
 MAX_STATEMENTS = 2_000
+MAX_INPUTS = 500
+MAX_OUTPUTS = 250
+MAX_INDICES = 100
 _HELP = "give a part of it a tensor of its own"
+_MOST = {
+    "inputs": MAX_INPUTS,
+    "outputs": MAX_OUTPUTS,
+    "index lines": MAX_INDICES,
+    "statements": MAX_STATEMENTS,
+}
+_FEWER = {
+    "inputs": "stack them into one tensor with a further dimension",
+    "outputs": "stack them into one tensor with a further dimension",
+    "index lines": "an index may serve several tensors, and several sums",
+    "statements": "part it into several files, each an operator",
+}
+
+
+def too_many(lines: Iterable[s.Line]) -> Diagnostic | None:
+    """What a file has more of than is read, before anything is made of it."""
+    counts = dict.fromkeys(_MOST, 0)
+    for line in lines:
+        match line:
+            case s.InputLine(tensors=tensors):
+                kind, more = "inputs", len(tensors)
+            case s.OutputLine(tensors=tensors):
+                kind, more = "outputs", len(tensors)
+            case s.IndexLine():
+                kind, more = "index lines", 1
+            case s.Assignment():
+                kind, more = "statements", 1
+            case _:
+                continue
+        counts[kind] += more
+        if counts[kind] > _MOST[kind]:
+            return Diagnostic(f"a file has at most {_MOST[kind]} {kind}", line.span, _FEWER[kind])
+    return None
 
 
 class Growth:

@@ -12,10 +12,13 @@ from attn_dsl.ir.cascade import Cascade
 from attn_dsl.ir.expr import Span
 from attn_dsl.language import syntax as s
 from attn_dsl.language.advice import advice
+from attn_dsl.language.bounds import too_many
 from attn_dsl.language.parse import parse, plain_text
 from attn_dsl.language.resolve import Resolver
 
 MAX_BYTES = 1_000_000
+MAX_IMPORTS = 200
+MAX_IMPORT_DEPTH = 30
 _LIBRARIES = ("prelude.attn",)
 
 
@@ -48,14 +51,18 @@ def load_file(path: str | Path) -> Specification:
 
 
 def read_source(path: Path) -> str:
-    """The text of a file, or a LanguageError that says why it cannot be read."""
+    """The text of a file, or a LanguageError that says why it cannot be read. Of a device or a huge file no more is
+    read than a text may have."""
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        reason = "is a directory" if path.is_dir() else (error.strerror or "cannot be read").lower()
-        raise LanguageError(Diagnostic(f"{path}: {reason}", help="give the path of an .attn file")) from None
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise LanguageError(
+            Diagnostic(f"{path}: {_reason(path, error)}", help="give the path of an .attn file")
+        ) from None
     if len(data) > MAX_BYTES:
-        raise LanguageError(Diagnostic(f"{path} has {len(data)} bytes; at most {MAX_BYTES} are read"))
+        raise LanguageError(Diagnostic(f"{path} has more than {MAX_BYTES} bytes, and no more are read",
+                                       help="part it: 'import' brings in definitions"))  # fmt: skip
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -65,15 +72,25 @@ def read_source(path: Path) -> str:
         ) from None
 
 
+def _reason(path: Path, error: Exception) -> str:
+    if isinstance(error, IsADirectoryError):
+        return "is a directory"
+    text = error.strerror if isinstance(error, OSError) else str(error)
+    return (text or "cannot be read").lower()
+
+
 def load_text(text: str, file: str = "<text>") -> Specification:
     """Resolve a text; ``file`` names it in messages and is where imports are relative to."""
     lines, problems = parse(text, file)
     prelude, sources = _prelude()
     sources = {**sources, file: plain_text(text)}
+    crowded = too_many(lines)
+    if crowded is not None:
+        raise LanguageError(crowded, sources)
     resolver = Resolver()
     resolver.problems += problems
     resolver.library(list(prelude))
-    _import(resolver, lines, file, sources, (str(Path(file).resolve()),))
+    _Imports(resolver, sources).bring(lines, file, (_place(Path(file)),))
     cascade = resolver.file(lines, Span(file, 1, 1, 1, 1))
     if resolver.problems:
         raise LanguageError(_ordered(resolver.problems), sources)
@@ -85,36 +102,70 @@ def _ordered(problems: list[Diagnostic]) -> list[Diagnostic]:
     return sorted(problems, key=lambda p: (p.span.line, p.span.column) if p.span else (1 << 30, 0))
 
 
-def _import(
-    resolver: Resolver, lines: list[s.Line], file: str, sources: dict[str, str], chain: tuple[str, ...]
-) -> None:
-    for line in lines:
-        if not isinstance(line, s.Import):
-            continue
-        path = Path(file).parent / line.path
-        if str(path.resolve()) in chain:
-            resolver.problems.append(
-                Diagnostic(f"'{line.path}' imports itself", line.span, "break the cycle")
+def _place(path: Path) -> str:
+    """One name for a file, however it is written."""
+    try:
+        return str(path.resolve())
+    except (OSError, RuntimeError, ValueError):  # too long, or a loop of links: reading it will say so
+        return str(path)
+
+
+class _Imports:
+    """Brings the definitions of imported files into scope, those of each file once."""
+
+    def __init__(self, resolver: Resolver, sources: dict[str, str]) -> None:
+        self._resolver = resolver
+        self._sources = sources
+        self._done: set[str] = set()
+
+    def bring(self, lines: list[s.Line], file: str, chain: tuple[str, ...]) -> None:
+        """What the lines of a file import; ``chain``: the files that led here, itself last."""
+        for line in lines:
+            if not isinstance(line, s.Import):
+                continue
+            path = Path(file).parent / line.path
+            place = _place(path)
+            if place in self._done and place not in chain:
+                continue
+            problem = self._obstacle(line, place, chain) or self._read(line, path, (*chain, place))
+            if problem is not None:
+                self._resolver.problems.append(problem)
+
+    def _obstacle(self, line: s.Import, place: str, chain: tuple[str, ...]) -> Diagnostic | None:
+        if place in chain:
+            return Diagnostic(f"'{line.path}' imports itself", line.span, "break the cycle")
+        if len(chain) > MAX_IMPORT_DEPTH:
+            return Diagnostic(f"files import one another more than {MAX_IMPORT_DEPTH} deep", line.span,
+                              "import what is needed where it is needed")  # fmt: skip
+        if len(self._done) >= MAX_IMPORTS:
+            return Diagnostic(
+                f"more than {MAX_IMPORTS} files are imported", line.span, "put some into one file"
             )
-            continue
+        return None
+
+    def _read(self, line: s.Import, path: Path, chain: tuple[str, ...]) -> Diagnostic | None:
+        self._done.add(chain[-1])
         try:
-            text = read_source(path)
+            text = _read_plain(path)
         except LanguageError as error:
-            resolver.problems.append(
-                Diagnostic(error.diagnostics[0].message, line.span, "the path is relative to this file")
-            )
-            continue
-        sources[str(path)] = text
+            return Diagnostic(error.diagnostics[0].message, line.span, "the path is relative to this file")
+        self._sources[str(path)] = text
         inner, problems = parse(text, str(path))
-        resolver.problems += problems
+        self._resolver.problems += problems
         if any(isinstance(part, s.Attention) for part in inner):
-            resolver.problems.append(
-                Diagnostic(
-                    f"'{line.path}' is an attention, not a library",
-                    line.span,
-                    "move its definitions to a file of their own",
-                )
-            )
-            continue
-        _import(resolver, inner, str(path), sources, (*chain, str(path.resolve())))
-        resolver.library(inner)
+            return Diagnostic(f"'{line.path}' is an attention, not a library", line.span,
+                              "move its definitions to a file of their own")  # fmt: skip
+        self.bring(inner, str(path), chain)
+        self._resolver.library(inner)
+        return None
+
+
+def _read_plain(path: Path) -> str:
+    """The text of a plain file: what a text names must not make us wait for a terminal or a pipe."""
+    try:
+        plain = path.is_file() or not path.exists() or path.is_dir()
+    except (OSError, ValueError):
+        plain = True  # reading it will say why not
+    if not plain:
+        raise LanguageError(Diagnostic(f"{path}: is no plain file"))
+    return read_source(path)

@@ -133,7 +133,7 @@ def test_files_that_are_no_text(tmp_path: Path) -> None:
     with pytest.raises(LanguageError, match="is a directory"):
         load_file(tmp_path)
     path.write_bytes(b"#" * 1_000_001)
-    with pytest.raises(LanguageError, match="at most 1000000 are read"):
+    with pytest.raises(LanguageError, match="more than 1000000 bytes"):
         load_file(path)
 
 
