@@ -20,7 +20,7 @@ from benchmarks.peers import implementations
 from benchmarks.preparation import analyses, masks, preparation
 from benchmarks.timing import ceilings, interleaved
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path("benchmark-results")  # of whoever measures; those of the repository are named with --out
 LENGTHS = (128, 512, 1024, 4096, 16384)
 LONG = (65536, 262144)  # for what is linear in the length, and only ours
 
@@ -39,7 +39,7 @@ LONG = (65536, 262144)  # for what is linear in the length, and only ours
 @click.option("--features", multiple=True, type=int, help="Only these feature sizes (64, 128).")
 @click.option("--dtype", default=None, help="f32 (default on a CPU), bf16 (default on a GPU).")
 @click.option(
-    "--out", type=click.Path(path_type=Path), default=None, help="Default: benchmarks/results/DEVICE."
+    "--out", type=click.Path(path_type=Path), default=None, help="Default: benchmark-results/DEVICE."
 )
 @click.option("--render", is_flag=True, help="Only draw tables and plots anew.")
 def main(
@@ -49,6 +49,10 @@ def main(
     """Measure, and write results.json, results.md and plots."""
     from benchmarks.rendering import render_all
 
+    unknown = [name for name in names if name not in {c.name for c in CASES}]
+    if unknown:
+        known = ", ".join(c.name for c in CASES)
+        raise click.BadParameter(f"no case '{unknown[0]}'; there are: {known}", param_hint="--case")
     folder = out or RESULTS / device
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "results.json"

@@ -8,10 +8,19 @@ The element at hand is itself one of those that M has met, so that M exists need
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 from attn_dsl.analysis.presence import PRESENT, conjunction, conjuncts, disjunction, guard, presence
 from attn_dsl.ir.cascade import Cascade, Einsum
 from attn_dsl.ir.expr import Const, Expr, IndexVar, Op, Read
 from attn_dsl.ir.walk import index_names, transform
+
+_Elements: TypeAlias = frozenset[tuple[frozenset[str], Expr]]
+
+
+def _used(elements: _Elements) -> set[str]:
+    """The indices that what is reduced varies with."""
+    return {n for over, where in elements for n in index_names(where) if n not in over}
 
 
 class Guards:
@@ -23,6 +32,8 @@ class Guards:
         self._merging = merging
         self._found: dict[Einsum, Expr] = {}
         self._first: dict[str, str] = {}
+        self._known: dict[str, _Elements | None] = {}
+        self._varying: dict[str, tuple[str, ...]] = {}
 
     def of(self, part: Einsum) -> Expr:
         """Where the elements of a contribution exist, as a total predicate."""
@@ -64,25 +75,29 @@ class Guards:
 
     def varies_with(self, tensor: str) -> tuple[str, ...]:
         """Those of a reduction's dims that its presence depends on."""
-        elements = self._elements(tensor)
-        if elements is None:
-            return self._dims(tensor)
-        used = {n for over, where in elements for n in index_names(where) if n not in over}
-        return tuple(d for d in self._dims(tensor) if d in used)
+        if tensor not in self._varying:
+            elements = self._elements(tensor)
+            used = None if elements is None else _used(elements)
+            self._varying[tensor] = tuple(d for d in self._dims(tensor) if used is None or d in used)
+        return self._varying[tensor]
 
-    def _alike(self, other: str, tensor: str, elements: frozenset[tuple[frozenset[str], Expr]]) -> bool:
+    def _alike(self, other: str, tensor: str, elements: _Elements) -> bool:
         if other == tensor:
             return True
-        used = {n for over, where in elements for n in index_names(where) if n not in over}
-        dims = self._dims(other)
-        return used <= set(dims) <= set(self._dims(tensor)) and self._elements(other) == elements
+        fits = _used(elements) <= set(self._dims(other)) <= set(self._dims(tensor))
+        return fits and self._elements(other) == elements
 
     def _reductions(self) -> tuple[str, ...]:
         found = (s for s in self._cascade.statements if isinstance(s, Einsum) and s.reduce is not None)
         return tuple(dict.fromkeys(s.target for s in found))
 
-    def _elements(self, tensor: str) -> frozenset[tuple[frozenset[str], Expr]] | None:
+    def _elements(self, tensor: str) -> _Elements | None:
         """What each contribution reduces, and where it has elements; None where that cannot be compared."""
+        if tensor not in self._known:
+            self._known[tensor] = self._found_elements(tensor)
+        return self._known[tensor]
+
+    def _found_elements(self, tensor: str) -> _Elements | None:
         parts = self._cascade.definitions(tensor)
         plain = [p for p in parts if isinstance(p, Einsum) and p.reduce is not None and not p.is_keyed]
         if len(plain) < len(parts):

@@ -265,6 +265,9 @@ def _evaluate(
             return None
 
 
+_MOST_BITS = 62
+
+
 def _apply(name: str, v: list[int], expr: Expr) -> int:
     match name:
         case "add":
@@ -283,6 +286,12 @@ def _apply(name: str, v: list[int], expr: Expr) -> int:
             return -v[0]
         case "min" | "max":
             return _smallest(*v) if name == "min" else _largest(*v)
+        case "pow" | "shl" if isinstance(v[1], int) and v[1] > _MOST_BITS:
+            raise ArgumentError(
+                Diagnostic(
+                    f"the size of an index is larger than 2 ** {_MOST_BITS}", expr.span, "make it smaller"
+                )
+            )
         case "pow":
             return v[0] ** v[1]
         case "shl" | "shr":

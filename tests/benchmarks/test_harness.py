@@ -110,3 +110,15 @@ def test_an_empty_report_is_drawn(tmp_path: Path) -> None:
     }  # fmt: skip
     render_all(data, tmp_path)
     assert (tmp_path / "results.md").exists()
+
+
+def test_a_case_that_there_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(command.main, ["--case", "sliding_windo"])
+    assert done.exit_code == 2
+    assert "no case 'sliding_windo'; there are: " in done.output
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_results_of_the_repository_are_written_only_where_they_are_named() -> None:
+    assert not command.RESULTS.is_absolute()
