@@ -107,6 +107,7 @@ class Declarations:
                 raise self._twice(name, node, span)
             if node is not None:
                 table.pop(name, None)  # type: ignore[arg-type]
+                env.hidden.add(name)
 
     def _twice(self, name: str, first: object, span: Span) -> Problem:
         where = getattr(first, "span", span).line
@@ -187,9 +188,10 @@ class Declarations:
 
     def _input(self, tensor: s.Tensor) -> None:
         self._free(tensor.name, tensor.span)
-        self._dtype(tensor)
+        known = self.resolver.attempt(lambda: self._dtype(tensor))
+        dtype = tensor.dtype if known else None
         axes = tuple(self._axis(tensor, at, d) for at, d in enumerate(tensor.dimensions))
-        declared = Input(tensor.name, axes, tensor.dtype, tensor.span)
+        declared = Input(tensor.name, axes, dtype, tensor.span)
         names = declared.dims
         if len(set(names)) != len(names):
             raise Problem(
@@ -199,7 +201,7 @@ class Declarations:
             )
         self.env.inputs[tensor.name] = declared
         self.env.dims[tensor.name] = names
-        self.env.kinds[tensor.name] = dtype_kind(tensor.dtype)
+        self.env.kinds[tensor.name] = dtype_kind(dtype)
 
     def _dtype(self, tensor: s.Tensor) -> None:
         if tensor.dtype is not None and tensor.dtype not in DTYPES:

@@ -28,6 +28,18 @@ FORMS_OF_CALL = {
     "uniform": "uniform(seed, b, h, i, j)",
 }
 
+# What functions of other languages are here.
+ELSEWHERE = {
+    "len": "the extent of an index is size(d)",
+    "shape": "the extent of an index is size(d)",
+    "cumsum": "a running sum: index t < size(i), then C[i] += x[t] where t <= i",
+    "sum": "a sum is a statement: T[i] += x[i,j]",
+    "mean": "a mean is a statement: T[i] mean= x[i,j]",
+    "where": "a choice is written x if condition else y; a mask stands after 'where'",
+    "transpose": "indices are named, so nothing is transposed: read K[j,d]",
+    "matmul": "a contraction names its indices: S[i,j] += Q[i,d] * K[j,d]",
+}
+
 
 class Problem(Exception):
     """One diagnostic; the statement at hand is given up, the next one goes on."""
@@ -55,7 +67,8 @@ class Given(Exception):
 @dataclass(slots=True)
 class Environment:
     """Everything declared so far. ``dims``: the indices of every tensor's slots, inputs and computed;
-    ``kinds``: 'integer', 'real' or 'boolean' for each; ``failed``: tensors whose statement was refused."""
+    ``kinds``: 'integer', 'real' or 'boolean' for each; ``failed``: tensors whose statement was refused;
+    ``hidden``: functions of the prelude whose names the file has taken."""
 
     params: dict[str, Param] = field(default_factory=dict)
     lets: dict[str, s.LetLine] = field(default_factory=dict)
@@ -72,6 +85,7 @@ class Environment:
     resolved_masks: list[Mask] = field(default_factory=list)
     later: dict[str, Span] = field(default_factory=dict)
     failed: set[str] = field(default_factory=set)
+    hidden: set[str] = field(default_factory=set)
     taken: set[str] = field(default_factory=set)
     used: set[str] = field(default_factory=set)
 

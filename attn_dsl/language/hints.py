@@ -4,6 +4,8 @@ taken; the reader wants to know what to write."""
 from __future__ import annotations
 
 import difflib
+import re
+import unicodedata
 from dataclasses import dataclass
 
 FORMS = {
@@ -66,6 +68,8 @@ def _spelling(stop: Stop) -> str:
     """Operators of other languages."""
     token, accepts = stop.token, stop.accepts
     defining = "REDUCE" in accepts
+    if token == "=" and re.search(r"\w\([^()]*\b[A-Za-z]\w*\s*$", stop.before):
+        return "functions take no keywords; what is reduced stands in brackets: softmax[j](x)"
     if token == "=" and "COMPARE" in accepts and stop.first_word != "index":
         return "equality is '=='"
     if token in ("&", "|") and stop.before.endswith(token):
@@ -101,12 +105,19 @@ def _structure(stop: Stop) -> str:
     return "an operator is expected here; ';' or a new line begins another statement"
 
 
-def help_for_character(character: str, statement: str) -> str:
-    """How to mend a statement with a character the language does not have."""
+def help_for_character(character: str, statement: str, at: int = 0) -> str:
+    """How to mend a statement with a character, at this place, that the language does not have."""
     if statement.startswith("import"):
         return f"written: {FORMS['import']}"
     if character.isspace():
         return "it looks like a space; put a plain one"
+    if statement[at : at + 3] == "...":
+        return "every index is written: Q[b,h,i,d]"
+    if character == "." and re.search(r"[A-Za-z_]\w*$", statement[:at]):
+        return "there are no modules and no methods: write f(x), softmax[j](x)"
+    if character.isalpha():
+        spelt = unicodedata.name(character, "").split()[-1:]
+        return f"names are of ASCII letters, digits and '_': {spelt[0].lower() if spelt else 'a name'}"
     known = {
         "!": "negation is 'not', inequality '!='",
         "~": "negation is 'not'",

@@ -89,7 +89,7 @@ def _parse_line(line: LogicalLine, positions: Positions) -> Line | Diagnostic:
     except UnexpectedCharacters as error:
         at = error.pos_in_stream or 0
         character = line.text[at : at + 1]
-        help = help_for_character(character, line.text)
+        help = help_for_character(character, line.text, at)
         return Diagnostic(f"{character!r} is not a character of the language", span(at, at + 1), help)
     deepest = _deeper_than(tree, MAX_DEPTH)
     if deepest is not None:

@@ -14,7 +14,7 @@ from attn_dsl.ir.cascade import (
     Reduction,
     Statement,
 )
-from attn_dsl.ir.expr import Expr, IndexVar, Span
+from attn_dsl.ir.expr import Expr, IndexVar, Read, Span
 from attn_dsl.ir.walk import index_names, walk
 from attn_dsl.language import syntax as s
 from attn_dsl.language.calls import CallSite
@@ -213,8 +213,13 @@ class Resolver:
         if at is not None and not line.span.line <= at.line <= line.span.end_line:
             notes = (f"it comes from line {at.line}",)
             at = line.operator_span
-        return Problem(f"index '{index}' stands only on the right of '='", at,
-                       f"'+=' sums over it: {line.target}[...] += ...", notes)  # fmt: skip
+        slots = {
+            n for read in walk(body) if isinstance(read, Read) for s in read.indices for n in index_names(s)
+        }
+        help = f"'+=' sums over it: {line.target}[...] += ..."
+        if index in index_names(body) and index not in slots:
+            help = f"its extent is size({index}); an index by itself is its value"
+        return Problem(f"index '{index}' stands only on the right of '='", at, help, notes)  # fmt: skip
 
     def _check_redefinition(
         self, line: s.Assignment, reduce: Reduction | None, dims: tuple[str, ...]

@@ -23,6 +23,7 @@ from attn_dsl.ir.operators import DTYPES, FUNCTIONS, OPERATORS
 from attn_dsl.language import syntax as s
 from attn_dsl.language.bounds import Growth
 from attn_dsl.language.environment import (
+    ELSEWHERE,
     FORMS_OF_CALL,
     RANKINGS,
     Bindings,
@@ -45,6 +46,7 @@ _CONSTANTS: dict[str, float | bool] = {
     "True": True,
     "False": False,
 }
+_JOINS = {"bitand": "and", "bitor": "or"}
 _BITS = {"shl", "shr", "bitand", "bitor", "bitxor"}
 
 
@@ -93,7 +95,14 @@ class TermResolver:
     def boolean(self, expr: Expr, what: str) -> Expr:
         """The expression, which must be a predicate."""
         if self.kind(expr) != "boolean":
-            raise Problem(f"{what} must be a predicate, this is a number", expr.span, "compare it: x > 0")
+            help = "compare it: x > 0"
+            if (
+                isinstance(expr, Op)
+                and expr.name in _JOINS
+                and all(self.kind(a) == "boolean" for a in expr.args)
+            ):
+                help = f"predicates are joined with '{_JOINS[expr.name]}'"
+            raise Problem(f"{what} must be a predicate, this is a number", expr.span, help)
         return expr
 
     def integer(self, expr: Expr, what: str) -> Expr:
@@ -294,9 +303,12 @@ class TermResolver:
         what = env.kind_of_name(name)
         if what:
             listed = f"[{','.join(env.dims[name])}]" if what == "a tensor" and env.dims[name] else ""
-            return Problem(f"'{name}' is {what}, not a function", span, f"write {name}{listed}")
+            help = f"write {name}{listed}"
+            if name in env.hidden:
+                help = "it hides a function of the prelude: give it another name"
+            return Problem(f"'{name}' is {what}, not a function", span, help)
         known = [*env.scalar_defs, *FUNCTIONS, *FORMS_OF_CALL, *env.cascade_defs]
-        help = suggestion(name, known) or f"define it: def {name}(x) = ..."
+        help = ELSEWHERE.get(name) or suggestion(name, known) or f"define it: def {name}(x) = ..."
         return Problem(f"there is no function '{name}'", span, help)
 
     def _size(self, term: s.Call, span: Span, bound: Bindings) -> Expr:
