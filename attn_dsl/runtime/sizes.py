@@ -268,6 +268,10 @@ def _evaluate(
 _MOST_BITS = 62
 
 
+def _is_huge(exponent: Any) -> bool:
+    return isinstance(exponent, int) and exponent > _MOST_BITS
+
+
 def _apply(name: str, v: list[int], expr: Expr) -> int:
     match name:
         case "add":
@@ -286,7 +290,7 @@ def _apply(name: str, v: list[int], expr: Expr) -> int:
             return -v[0]
         case "min" | "max":
             return _smallest(*v) if name == "min" else _largest(*v)
-        case "pow" | "shl" if isinstance(v[1], int) and v[1] > _MOST_BITS:
+        case "pow" | "shl" if _is_huge(v[1]):
             raise ArgumentError(
                 Diagnostic(
                     f"the size of an index is larger than 2 ** {_MOST_BITS}", expr.span, "make it smaller"
