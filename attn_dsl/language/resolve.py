@@ -217,7 +217,7 @@ class Resolver:
             n for read in walk(body) if isinstance(read, Read) for s in read.indices for n in index_names(s)
         }
         help = f"'+=' sums over it: {line.target}[...] += ..."
-        if index in index_names(body) and index not in slots:
+        if index not in slots and not notes:
             help = f"its extent is size({index}); an index by itself is its value"
         return Problem(f"index '{index}' stands only on the right of '='", at, help, notes)  # fmt: skip
 
