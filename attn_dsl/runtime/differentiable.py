@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from attn_dsl.errors import Diagnostic, NotLoweredError
-from attn_dsl.runtime.dispatch import apply, next_level
+from attn_dsl.runtime.dispatch import SingleLevel, apply, next_level
 
 Levels = Sequence[int]
 Wanted = Sequence[int]
@@ -28,44 +28,67 @@ class Passes:
     ]
 
 
-class _Differentiable(torch.autograd.Function):
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """All of a call but its tensors. ``own``: the inputs whose gradients this level wants; ``kept_for``: those for which
+    the forward pass is to keep what the backward pass reads, which other levels may want."""
+
+    passes: Passes
+    levels: Levels
+    own: Wanted
+    kept_for: Wanted
+
+
+# torch wants `forward` and `setup_context` apart wherever torch.func may stand around a call.
+class _Differentiable(SingleLevel):
     @staticmethod
-    def forward(ctx: Any, passes: Passes, levels: Levels, kept_for: Wanted | None, *tensors: Tensor) -> Any:
-        own = [at for at, needed in enumerate(ctx.needs_input_grad[3:]) if needed]
-        ctx.own, ctx.kept_for = own, own if kept_for is None else kept_for
+    def forward(call: _Call, *tensors: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         with next_level():
-            if ctx.kept_for:
-                found = passes.forward_keeping(tensors, ctx.kept_for, levels)
-            else:  # only forward mode wants a derivative
-                found = passes.forward(tensors, levels)
-        ctx.passes, ctx.levels, ctx.inputs = passes, levels, len(tensors)
-        ctx.save_for_backward(*tensors, *found)
-        # What is kept follows from the inputs; the backward pass is differentiated as if it computed it anew.
-        fixed = [t for at, t in enumerate(found) if at >= passes.outputs or not t.is_floating_point()]
-        ctx.mark_non_differentiable(*fixed)
-        return tuple(found[: passes.outputs] if kept_for is None else found)
+            if call.kept_for:
+                return tuple(call.passes.forward_keeping(tensors, call.kept_for, call.levels))
+            return tuple(call.passes.forward(tensors, call.levels))  # only forward mode wants a derivative
 
     @staticmethod
-    def backward(ctx: Any, *adjoints: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        passes, levels, wanted = ctx.passes, ctx.levels, ctx.kept_for
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        ctx.call, *tensors = inputs
+        ctx.save_for_backward(*tensors, *output)
+        ctx.set_materialize_grads(False)  # nothing reads the adjoints of what is kept
+        # What is kept follows from the inputs; the backward pass is differentiated as if it computed it anew.
+        outputs = ctx.call.passes.outputs
+        fixed = [t for at, t in enumerate(output) if at >= outputs or not t.is_floating_point()]
+        ctx.mark_non_differentiable(*fixed)
+
+    @staticmethod
+    def backward(ctx: Any, *adjoints: Tensor | None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        call: _Call = ctx.call
+        passes, wanted = call.passes, call.kept_for
         saved = ctx.saved_tensors  # once: under a checkpoint, reading them computes them
-        tensors, found = saved[: ctx.inputs], saved[ctx.inputs :]
-        if not {*ctx.own} <= {*wanted}:  # kept for another transform, which wants other gradients
-            wanted = ctx.own
-            found = passes.forward_keeping(tensors, wanted, levels)
-        gradients = passes.backward(tensors, found, adjoints[: passes.outputs], wanted, levels)
+        count = len(ctx.needs_input_grad) - 1
+        tensors, found = saved[:count], saved[count:]
+        seeds = [_adjoint(a, t) for a, t in zip(adjoints[: passes.outputs], found, strict=False)]
+        if not {*call.own} <= {*wanted}:  # kept for another transform, which wants other gradients
+            wanted = call.own
+            found = passes.forward_keeping(tensors, wanted, call.levels)
+        gradients = passes.backward(tensors, found, seeds, wanted, call.levels)
         placed = dict(zip(wanted, gradients, strict=True))
-        return (None, None, None, *(placed[at] if at in ctx.own else None for at in range(ctx.inputs)))
+        return (None, *(placed[at] if at in call.own else None for at in range(count)))
 
 
-class _Gradients(torch.autograd.Function):
+def _adjoint(given: Tensor | None, output: Tensor) -> Tensor:
+    return torch.zeros_like(output) if given is None else given
+
+
+class _Gradients(SingleLevel):
     """The backward pass as an operation of its own: here is where its derivative belongs."""
 
     @staticmethod
-    def forward(ctx: Any, name: str, run: Callable[[], list[Tensor]], *_: Tensor) -> tuple[Tensor, ...]:
-        ctx.name = name
+    def forward(name: str, run: Callable[[], list[Tensor]], *_: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         with next_level():
             return tuple(run())
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        ctx.name = inputs[0]
 
     @staticmethod
     def backward(ctx: Any, *_: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -81,7 +104,10 @@ def differentiated(
     passes: Passes, tensors: Sequence[Tensor], levels: Levels, kept_for: Wanted | None = None
 ) -> Sequence[Tensor]:
     """The outputs, with their derivatives; with ``kept_for``, also what the gradients of these inputs read."""
-    return apply(_Differentiable, passes, levels, kept_for, *tensors)
+    own = [at for at, t in enumerate(tensors) if t.requires_grad]
+    call = _Call(passes, levels, own, own if kept_for is None else kept_for)
+    found = apply(_Differentiable, call, *tensors)
+    return found[: passes.outputs] if kept_for is None else found
 
 
 def gradients(name: str, run: Callable[[], list[Tensor]], tensors: Sequence[Tensor]) -> list[Tensor]:

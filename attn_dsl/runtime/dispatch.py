@@ -9,7 +9,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import Function, forward_ad
+from torch.autograd import forward_ad
+from torch.autograd.function import (
+    _SingleLevelFunction as SingleLevel,
+)  # a `Function` of one level of torch.func
 
 BACKENDS = {"cpu": "CPU", "cuda": "CUDA"}  # ROCm goes by the name of CUDA
 
@@ -30,15 +33,15 @@ def wants_derivatives(tensors: Sequence[Tensor]) -> bool:
     return backward or forward_ad._current_level >= 0
 
 
-def apply(function: type[Function], *args: Any) -> Any:
+def apply(function: type[SingleLevel], *args: Any) -> Any:
     """``function.apply``, called by the dispatcher for one level of torch.func's transforms at a time, as the rules of
-    torch's own operators are; so the function is to know of one level only."""
-    if not torch._C._are_functorch_transforms_active():
-        return function.apply(*args)
-    from torch._functorch.utils import enable_single_level_autograd_function
+    torch's own operators are."""
+    from torch._functorch.utils import enable_single_level_autograd_function, unwrap_dead_wrappers
 
+    if not torch._C._are_functorch_transforms_active():
+        return function.apply(*unwrap_dead_wrappers(args))
     with enable_single_level_autograd_function():
-        return super(Function, function).apply(*args)
+        return function.apply(*args)
 
 
 @contextmanager
