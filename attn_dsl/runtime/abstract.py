@@ -32,6 +32,11 @@ def backward(mechanism: Mechanism, tensors: Sequence[Tensor], wanted: Sequence[i
     return [tensors[at].new_empty(tensors[at].shape) for at in wanted]
 
 
+def tangents(mechanism: Mechanism, tensors: Sequence[Tensor]) -> list[Tensor]:
+    """The tangents of the floating outputs, without values."""
+    return [t for t in forward(mechanism, tensors) if t.is_floating_point()]
+
+
 def _results(mechanism: Mechanism, kernels: Kernels, tensors: Sequence[Tensor]) -> list[Tensor]:
     names = (i.name for i in mechanism.cascade.inputs)
     arguments = conforming(mechanism.cascade, dict(zip(names, tensors, strict=True)))

@@ -22,7 +22,7 @@ from attn_dsl.runtime.mechanism import Mechanism
 from attn_dsl.runtime.native_launch import PLAIN
 from attn_dsl.runtime.operators import operator
 from attn_dsl.runtime.params import resolve_params
-from attn_dsl.runtime.sizes import DTYPES, NAMES, bind, by_name, conforming
+from attn_dsl.runtime.sizes import DTYPES, NAMES, bind, by_name, conforming, number_dtype
 
 if TYPE_CHECKING:
     from attn_dsl.account.model import Analysis
@@ -82,7 +82,6 @@ class Attention:
         self._mechanism = Mechanism(self.cascade, self.params, schedule, target)
         self.kernels = self._mechanism.kernels
         self._names = tuple(i.name for i in self.cascade.inputs)
-        self._numbers = tuple(None if i.axes else DTYPES[i.dtype or "f32"] for i in self.cascade.inputs)
         self.operator = operator(self._mechanism)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -119,7 +118,7 @@ class Attention:
             return self._results(ready.run(args))
         with _sources(self.specification):
             given = by_name(self.cascade, args, kwargs)
-            if watched or any(isinstance(v, torch.Tensor) and type(v) not in PLAIN for v in given.values()):
+            if watched or any(map(_is_abstract, given.values())):
                 return self._traced(args, kwargs)
             return self._results(self._mechanism.call(conforming(self.cascade, cast(self.cascade, given))))
 
@@ -235,14 +234,15 @@ class Attention:
         given = dict(zip(self._names, args, strict=False)) | dict(kwargs)
         if len(given) != len(args) + len(kwargs) or any(n not in given for n in self._names):
             return self.operator(*args, **kwargs)
-        values = [given[name] for name in self._names]
+        values = {name: given[name] for name in self._names}
         device = next(
-            (v.device for v in values if isinstance(v, torch.Tensor) and v.dim()), torch.device("cpu")
+            (v.device for v in values.values() if isinstance(v, torch.Tensor) and v.dim()),
+            torch.device("cpu"),
         )
         operands = [
-            value if dtype is None else value.to(device) if isinstance(value, torch.Tensor)
-            else torch.full((), value, dtype=dtype, device=device)
-            for value, dtype in zip(values, self._numbers, strict=True)
+            value if declared.axes else value.to(device) if isinstance(value, torch.Tensor)
+            else torch.full((), value, dtype=number_dtype(declared, values), device=device)
+            for value, declared in zip(values.values(), self.cascade.inputs, strict=True)
         ]  # fmt: skip
         return self.operator(*operands)
 
@@ -257,6 +257,11 @@ class Attention:
             raise ArgumentError(Diagnostic(f"{self.name} has no floating input to differentiate by"))
         real = "f64" if dtype == torch.float64 else "f32"
         return self._mechanism.differentiable(real).training(wanted).backward_pass.kernels
+
+
+def _is_abstract(value: object) -> bool:
+    """Whether torch is to see a call with this argument as an operator: a tensor of a subclass, or without data."""
+    return isinstance(value, torch.Tensor) and (type(value) not in PLAIN or value.is_meta)
 
 
 def _typical(

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from attn_dsl.ir.cascade import Cascade
-from attn_dsl.runtime.sizes import DTYPES
+from attn_dsl.runtime.sizes import DTYPES, number_dtype
 
 
 def is_autocasting() -> bool:
@@ -25,8 +25,9 @@ def cast(cascade: Cascade, given: Mapping[str, Any]) -> dict[str, Any]:
     device = next(
         (v.device for v in given.values() if isinstance(v, torch.Tensor) and v.dim()), torch.device("cpu")
     )
+    inputs = {i.name: i for i in cascade.inputs}
     tensors = {
-        n: torch.full((), v, dtype=torch.float32, device=device)
+        n: torch.full((), v, dtype=number_dtype(inputs[n], given), device=device)
         if isinstance(v, float) and not declared[n]
         else v
         for n, v in given.items()

@@ -17,6 +17,9 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from attn_dsl.runtime.dispatch import is_below_autograd
+from attn_dsl.runtime.older_vmap import over_slices
+
 if TYPE_CHECKING:
     from attn_dsl.runtime.training import Differentiable
 
@@ -124,7 +127,7 @@ class _Function(torch.autograd.Function):
         wanted = tuple(n for n, needed in named if needed)
         gradients: dict[str, Tensor] = {}
         if wanted and any(a is not None for a in adjoints):
-            gradients = call.gradients(wanted, tensors, kept, adjoints)
+            gradients = over_slices(call.gradients, wanted, tensors, kept, adjoints)
         return (None, *(gradients.get(n) if n in wanted else None for n in call.named(tensors)))
 
     @staticmethod
@@ -133,7 +136,7 @@ class _Function(torch.autograd.Function):
         arguments = {n: without_tangent(t) for n, t in call.named(ctx.saved_tensors[: ctx.count]).items()}
         given = {n: t for n, t in zip(call.cascade.inputs, tangents, strict=False) if t is not None}
         linearised = call.cascade.linearised(tuple(given))
-        _, moved = linearised.run(arguments, given, call.sizes, call.architecture)
+        _, moved = over_slices(linearised.run, arguments, given, call.sizes, call.architecture)
         return tuple(moved.get(n) for n in call.cascade.results_for(call.wanted))
 
     @staticmethod
@@ -147,9 +150,10 @@ class _Function(torch.autograd.Function):
 
 
 def is_transformed() -> bool:
-    """Whether a call stands in a level of ``torch.autograd.forward_ad``, or in a transform of ``torch.func``."""
+    """Whether a call stands in a level of ``torch.autograd.forward_ad``, or in a transform of ``torch.func``; a kernel of
+    an operator does not."""
     level: int = forward_ad._current_level  # pyright: ignore[reportPrivateUsage]
-    return level >= 0 or _in_transform()
+    return (level >= 0 and not is_below_autograd()) or _in_transform()
 
 
 def _in_transform() -> bool:

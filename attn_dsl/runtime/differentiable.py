@@ -1,4 +1,4 @@
-"""The autograd rule of an operator: forward keeps what the backward pass reads, backward is an operator too."""
+"""The autograd rule of an operator: forward keeps what the backward pass reads; backward and tangents are operators too."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from attn_dsl.errors import Diagnostic, NotLoweredError
 from attn_dsl.runtime.dispatch import SingleLevel, apply, next_level
@@ -18,7 +19,7 @@ Wanted = Sequence[int]
 
 @dataclass(frozen=True, slots=True)
 class Passes:
-    """The operators of a mechanism: its outputs; they and what is kept; the gradients."""
+    """The operators of a mechanism: its outputs; they and what is kept; the gradients; the tangents."""
 
     outputs: int
     forward: Callable[[Sequence[Tensor], Levels], Sequence[Tensor]]
@@ -26,6 +27,7 @@ class Passes:
     backward: Callable[
         [Sequence[Tensor], Sequence[Tensor], Sequence[Tensor], Sequence[int], Levels], list[Tensor]
     ]
+    tangents: Callable[[Sequence[Tensor], Sequence[Tensor], Sequence[int], Levels], list[Tensor]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +54,12 @@ class _Differentiable(SingleLevel):
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
         ctx.call, *tensors = inputs
         ctx.save_for_backward(*tensors, *output)
+        ctx.save_for_forward(*tensors)
         ctx.set_materialize_grads(False)  # nothing reads the adjoints of what is kept
         # What is kept follows from the inputs; the backward pass is differentiated as if it computed it anew.
         outputs = ctx.call.passes.outputs
-        fixed = [t for at, t in enumerate(output) if at >= outputs or not t.is_floating_point()]
-        ctx.mark_non_differentiable(*fixed)
+        ctx.real = [at < outputs and t.is_floating_point() for at, t in enumerate(output)]
+        ctx.mark_non_differentiable(*(t for t, real in zip(output, ctx.real, strict=True) if not real))
 
     @staticmethod
     def backward(ctx: Any, *adjoints: Tensor | None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -73,13 +76,22 @@ class _Differentiable(SingleLevel):
         placed = dict(zip(wanted, gradients, strict=True))
         return (None, *(placed[at] if at in call.own else None for at in range(count)))
 
+    @staticmethod
+    def jvp(ctx: Any, _: Any, *tangents: Tensor | None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        call: _Call = ctx.call
+        tensors = [forward_ad.unpack_dual(t, level=0).primal for t in ctx.saved_tensors[: len(tangents)]]
+        along = [at for at, t in enumerate(tangents) if t is not None]
+        given = [t for t in tangents if t is not None]
+        moved = iter(call.passes.tangents(tensors, given, along, call.levels))
+        return tuple(next(moved) if real else None for real in ctx.real)
+
 
 def _adjoint(given: Tensor | None, output: Tensor) -> Tensor:
     return torch.zeros_like(output) if given is None else given
 
 
-class _Gradients(SingleLevel):
-    """The backward pass as an operation of its own: here is where its derivative belongs."""
+class _Derivatives(SingleLevel):
+    """A derivative as an operation of its own: here is where its own derivative belongs."""
 
     @staticmethod
     def forward(name: str, run: Callable[[], list[Tensor]], *_: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -91,13 +103,15 @@ class _Gradients(SingleLevel):
         ctx.name = inputs[0]
 
     @staticmethod
-    def backward(ctx: Any, *_: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def backward(ctx: Any, *_: Any) -> Any:
         raise NotLoweredError(
             Diagnostic(
                 f"second derivatives of {ctx.name} are not built for its operator, which compiled and exported graphs call",
                 help="take them of the attention itself, outside of torch.compile",
             )
         )
+
+    jvp = backward
 
 
 def differentiated(
@@ -110,6 +124,6 @@ def differentiated(
     return found[: passes.outputs] if kept_for is None else found
 
 
-def gradients(name: str, run: Callable[[], list[Tensor]], tensors: Sequence[Tensor]) -> list[Tensor]:
-    """The gradients that ``run`` gives of ``tensors``, which may be differentiated in their turn."""
-    return list(apply(_Gradients, name, run, *tensors))
+def derivatives(name: str, run: Callable[[], list[Tensor]], tensors: Sequence[Tensor]) -> list[Tensor]:
+    """The gradients or tangents that ``run`` gives of ``tensors``, which may be differentiated in their turn."""
+    return list(apply(_Derivatives, name, run, *tensors))

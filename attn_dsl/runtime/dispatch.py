@@ -27,10 +27,24 @@ def is_zero_tensor(tensor: Tensor) -> bool:
     return tensor._is_zerotensor()
 
 
+def is_below_autograd() -> bool:
+    """Whether the dispatcher has come to what is not to be differentiated: an operator's kernels."""
+    return torch._C._dispatch_tls_is_dispatch_key_excluded(torch._C.DispatchKey.AutogradFunctionality)
+
+
 def wants_derivatives(tensors: Sequence[Tensor]) -> bool:
     """Whether a call is to be differentiated, in either mode."""
     backward = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
-    return backward or forward_ad._current_level >= 0
+    return backward or forward_ad._current_level >= 0 or _in_jvp()
+
+
+def _in_jvp() -> bool:
+    """Whether this is a level of `torch.func.jvp`, of which a compiled graph does not tell `forward_ad`."""
+    if not torch._C._are_functorch_transforms_active():
+        return False
+    from torch._functorch.pyfunctorch import retrieve_current_functorch_interpreter
+
+    return retrieve_current_functorch_interpreter().key() == torch._C._functorch.TransformType.Jvp
 
 
 def apply(function: type[SingleLevel], *args: Any) -> Any:

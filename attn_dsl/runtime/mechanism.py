@@ -20,6 +20,7 @@ from attn_dsl.runtime import cache
 from attn_dsl.runtime.autograd import is_transformed
 from attn_dsl.runtime.kernels import Kernels, Params, architecture_for, remember
 from attn_dsl.runtime.native import find_compiler
+from attn_dsl.runtime.older_vmap import is_sliced, over_slices
 from attn_dsl.runtime.sizes import Bound, bind, sizes_follow_from_shapes, solve_sizes
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ class Mechanism:
 
     def call(self, arguments: Mapping[str, Tensor]) -> list[Tensor]:
         """The outputs of arguments by name, in order, with derivatives in whatever mode they are wanted."""
+        if any(map(is_sliced, arguments.values())):
+            return over_slices(self.call, dict(arguments))
         architecture = self._architecture(arguments.values())
         if not self._lacks_compiler(architecture):
             wanted = torch.is_grad_enabled() and any(a.requires_grad for a in arguments.values())
@@ -107,6 +110,19 @@ class Mechanism:
                 arguments, self._sizes(arguments), self._architecture(tensors), kept, seeds
             )
         return [gradients[self.cascade.inputs[at].name] for at in wanted]
+
+    def tangents(
+        self, tensors: Sequence[Tensor], tangents: Sequence[Tensor], along: Sequence[int]
+    ) -> list[Tensor]:  # fmt: skip
+        """The tangents of the floating outputs, in order. ``tangents``: of the inputs at ``along``; others have none."""
+        names = tuple(self.cascade.inputs[at].name for at in along)
+        arguments = dict(zip((i.name for i in self.cascade.inputs), tensors, strict=True))
+        given = dict(zip(names, tangents, strict=True))
+        run = self.as_differentiable(tensors).linearised(names).run
+        with torch.no_grad():
+            found, moved = run(arguments, given, self._sizes(arguments), self._architecture(tensors))
+        outputs = (o.name for o in self.cascade.outputs)
+        return [moved.get(n, torch.zeros_like(found[n])) for n in outputs if found[n].is_floating_point()]
 
     def _sizes(self, arguments: Mapping[str, Tensor]) -> dict[str, int]:
         """The sizes of all indices, remembered where shapes alone tell them."""

@@ -1,10 +1,12 @@
 """The operators of a mechanism in ``torch.ops.attn_dsl``, so that all of torch can work with it.
 
-    NAME(Tensor Q, Tensor K, ..., *, int[] batched=[]) -> (Tensor, ...)      the outputs
+    NAME(Tensor Q, Tensor K, ..., int[] batched=[]) -> (Tensor, ...)         the outputs
     NAME_forward(Tensor[] inputs, int[] wanted, int[] batched) -> Tensor[]   they, and what the backward pass reads
     NAME_backward(Tensor[] inputs, Tensor[] found, Tensor[] adjoints, int[] wanted, int[] batched) -> Tensor[]
+    NAME_tangents(Tensor[] inputs, Tensor[] tangents, int[] along, int[] batched) -> Tensor[]
 
-NAME is the same in every process (`Mechanism.key`). ``wanted``: the positions of the inputs whose gradient is wanted.
+NAME is the same in every process (`Mechanism.key`). ``wanted``: the positions of the inputs whose gradient is wanted;
+``along``: of those that have a tangent.
 ``batched``: a set of inputs, bit by bit, for every `torch.vmap` around the call, the innermost first.
 For every operator torch is told how it runs, what shapes it gives (tracing), how it is mapped (vmap), and for the first
 how it is differentiated and what autocast does to its arguments.
@@ -23,9 +25,10 @@ from torch import Tensor
 from attn_dsl.ir.cascade import Cascade
 from attn_dsl.runtime import abstract
 from attn_dsl.runtime.autocast import cast
-from attn_dsl.runtime.differentiable import Levels, Passes, differentiated, gradients
+from attn_dsl.runtime.differentiable import Levels, Passes, derivatives, differentiated
 from attn_dsl.runtime.dispatch import BACKENDS, below_autograd, separate, wants_derivatives, without_autocast
 from attn_dsl.runtime.mechanism import Mechanism
+from attn_dsl.runtime.older_vmap import over_slices
 
 NAMESPACE = "attn_dsl"
 _TAKEN = frozenset({"self", "batched"})
@@ -52,7 +55,7 @@ def _register(name: str, mechanism: Mechanism) -> Any:
 
 
 class _Operators:
-    """The three operators of one mechanism."""
+    """The operators of one mechanism."""
 
     def __init__(self, name: str, mechanism: Mechanism, library: torch.library.Library) -> None:
         self._name = name
@@ -60,9 +63,10 @@ class _Operators:
         self._library = library
         self._passes = Passes(
             len(mechanism.cascade.outputs),
-            lambda tensors, levels: self.outputs(*tensors, batched=levels),
+            self._listed,
             lambda tensors, wanted, levels: self.forward(tensors, wanted, levels),
             lambda *given: self.backward(*given),  # pyright: ignore[reportUnknownLambdaType]
+            lambda *given: self.tangents(*given),  # pyright: ignore[reportUnknownLambdaType]
         )
 
     def define(self) -> None:
@@ -75,10 +79,12 @@ class _Operators:
         self.outputs = getattr(namespace, self._name).default
         self.forward = getattr(namespace, f"{self._name}_forward").default
         self.backward = getattr(namespace, f"{self._name}_backward").default
+        self.tangents = getattr(namespace, f"{self._name}_tangents").default
         rules = (
             ("", self._run, self._shapes, self._map, self._differentiate),
             ("_forward", self._run_forward, self._forward_shapes, self._map_forward, self._differentiate_forward),
             ("_backward", self._run_backward, self._backward_shapes, self._map_backward, self._differentiate_backward),
+            ("_tangents", self._run_tangents, self._tangent_shapes, self._map_tangents, self._differentiate_tangents),
         )  # fmt: skip
         for suffix, run, shapes, over, derivative in rules:
             name = f"{self._name}{suffix}"
@@ -87,12 +93,18 @@ class _Operators:
             torch.library.register_fake(f"{NAMESPACE}::{name}", shapes, lib=self._library)
             torch.library.register_vmap(f"{NAMESPACE}::{name}", over, lib=self._library)
             self._library.impl(name, derivative, "Autograd", with_keyset=True)
+            self._library.impl(name, self._over_slices(name), "Batched")
         for device, key in BACKENDS.items():
             self._library.impl(self._name, self._autocast(device), f"Autocast{key}")
 
+    def _listed(self, tensors: Sequence[Tensor], levels: Levels) -> Sequence[Tensor]:
+        found = self.outputs(*tensors, levels)
+        return (found,) if isinstance(found, Tensor) else found
+
     # how they run
 
-    def _run(self, *tensors: Tensor, batched: Levels = ()) -> Any:
+    def _run(self, *given: Any) -> Any:
+        tensors, batched = _apart(given)
         return _returned(separate(self._mechanism.batched(batched).forward(tensors), tensors))
 
     def _run_forward(self, inputs: list[Tensor], wanted: list[int], batched: Levels) -> list[Tensor]:
@@ -104,9 +116,16 @@ class _Operators:
         gradients = self._mechanism.batched(batched).backward(inputs, found, adjoints, wanted)
         return separate([g.contiguous() for g in gradients], (*inputs, *found, *adjoints))
 
+    def _run_tangents(
+        self, inputs: list[Tensor], tangents: list[Tensor], along: list[int], batched: Levels
+    ) -> list[Tensor]:  # fmt: skip
+        found = self._mechanism.batched(batched).tangents(inputs, tangents, along)
+        return separate([t.contiguous() for t in found], (*inputs, *tangents))
+
     # what shapes they give
 
-    def _shapes(self, *tensors: Tensor, batched: Levels = ()) -> Any:
+    def _shapes(self, *given: Any) -> Any:
+        tensors, batched = _apart(given)
         return _returned(abstract.forward(self._mechanism.batched(batched), tensors))
 
     def _forward_shapes(self, inputs: list[Tensor], wanted: list[int], batched: Levels) -> list[Tensor]:
@@ -117,12 +136,19 @@ class _Operators:
     ) -> list[Tensor]:  # fmt: skip
         return abstract.backward(self._mechanism.batched(batched), inputs, wanted)
 
+    def _tangent_shapes(
+        self, inputs: list[Tensor], tangents: list[Tensor], along: list[int], batched: Levels
+    ) -> list[Tensor]:  # fmt: skip
+        return abstract.tangents(self._mechanism.batched(batched), inputs)
+
     # how they are mapped
 
-    def _map(self, info: Any, in_dims: Any, *tensors: Tensor, batched: Levels = ()) -> Any:
-        sliced = _sliced(tensors, in_dims)
-        moved = _in_front(tensors, in_dims, sliced, info.batch_size)
-        outputs = self.outputs(*moved, batched=[*batched, _bits(sliced)])
+    def _map(self, info: Any, in_dims: Any, *given: Any) -> Any:
+        tensors, batched = _apart(given)
+        dims = in_dims[: len(tensors)]
+        sliced = _sliced(tensors, dims)
+        moved = _in_front(tensors, dims, sliced, info.batch_size)
+        outputs = self.outputs(*moved, [*batched, _bits(sliced)])
         return outputs, 0 if isinstance(outputs, Tensor) else (0,) * len(outputs)
 
     def _map_forward(
@@ -160,12 +186,28 @@ class _Operators:
         gradients = self.backward(moved, kept, seeds, wanted, [*batched, _bits(sliced)])
         return gradients, [0] * len(wanted)
 
+    def _map_tangents(
+        self, info: Any, in_dims: Any, inputs: list[Tensor], tangents: list[Tensor], along: list[int], batched: Levels
+    ) -> Any:  # fmt: skip
+        inputs_dims, tangents_dims, *_ = in_dims
+        sliced = _sliced(inputs, inputs_dims)
+        moved = _in_front(inputs, inputs_dims, sliced, info.batch_size)
+        directions = _in_front(tangents, tangents_dims, {*range(len(along))}, info.batch_size)
+        found = self.tangents(moved, directions, along, [*batched, _bits(sliced)])
+        return found, [0] * len(found)
+
+    def _over_slices(self, name: str) -> Callable[..., Any]:
+        """An operator under torch's older vmap."""
+        op = getattr(getattr(torch.ops, NAMESPACE), name).default
+        return lambda *given: over_slices(op, *given)
+
     # derivatives, and autocast
 
-    def _differentiate(self, keys: Any, *tensors: Tensor, batched: Levels = ()) -> Any:
+    def _differentiate(self, keys: Any, *given: Any) -> Any:
+        tensors, batched = _apart(given)
         if wants_derivatives(tensors):
             return _returned(differentiated(self._passes, tensors, batched))
-        return below_autograd(self.outputs, keys, *tensors, batched=batched)
+        return below_autograd(self.outputs, keys, *given)
 
     def _differentiate_forward(
         self, keys: Any, inputs: list[Tensor], wanted: list[int], batched: Levels
@@ -180,34 +222,53 @@ class _Operators:
     ) -> list[Tensor]:  # fmt: skip
         given, tensors = (inputs, found, adjoints, wanted, batched), (*inputs, *found, *adjoints)
         if wants_derivatives(tensors):
-            return gradients(self._mechanism.cascade.name, lambda: self.backward(*given), tensors)
+            return derivatives(self._mechanism.cascade.name, lambda: self.backward(*given), tensors)
         return below_autograd(self.backward, keys, *given)
+
+    def _differentiate_tangents(
+        self, keys: Any, inputs: list[Tensor], tangents: list[Tensor], along: list[int], batched: Levels
+    ) -> list[Tensor]:  # fmt: skip
+        given = (inputs, tangents, along, batched)
+        if wants_derivatives((*inputs, *tangents)):
+            return derivatives(
+                self._mechanism.cascade.name, lambda: self.tangents(*given), (*inputs, *tangents)
+            )
+        return below_autograd(self.tangents, keys, *given)
 
     def _autocast(self, device: str) -> Callable[..., Any]:
         names = tuple(i.name for i in self._mechanism.cascade.inputs)
 
-        def run(*tensors: Tensor, batched: Levels = ()) -> Any:
-            given = cast(self._mechanism.cascade, dict(zip(names, tensors, strict=True)))
-            return without_autocast(device, lambda: self.outputs(*given.values(), batched=batched))
+        def run(*given: Any) -> Any:
+            tensors, batched = _apart(given)
+            operands = cast(self._mechanism.cascade, dict(zip(names, tensors, strict=True)))
+            return without_autocast(device, lambda: self.outputs(*operands.values(), batched))
 
         return run
 
 
-def schemas(name: str, cascade: Cascade) -> tuple[str, str, str]:
+def schemas(name: str, cascade: Cascade) -> tuple[str, ...]:
     """What the operators of a cascade take and give."""
     inputs = ", ".join(f"Tensor {_argument(i.name)}" for i in cascade.inputs)
     outputs = ", ".join("Tensor" for _ in cascade.outputs)
     returned = outputs if len(cascade.outputs) == 1 else f"({outputs})"
     return (
-        f"{name}({inputs}, *, int[] batched=[]) -> {returned}",
+        f"{name}({inputs}, int[] batched=[]) -> {returned}",
         f"{name}_forward(Tensor[] inputs, int[] wanted, int[] batched) -> Tensor[]",
         f"{name}_backward(Tensor[] inputs, Tensor[] found, Tensor[] adjoints, int[] wanted, int[] batched) -> Tensor[]",
+        f"{name}_tangents(Tensor[] inputs, Tensor[] tangents, int[] along, int[] batched) -> Tensor[]",
     )
 
 
 def _argument(name: str) -> str:
     """The name of an input as a schema and Python may have it."""
     return f"{name}_" if name in _TAKEN or keyword.iskeyword(name) else name
+
+
+def _apart(given: Sequence[Any]) -> tuple[Sequence[Tensor], Levels]:
+    """Tensors, and the levels, which torch leaves out where there are none."""
+    if given and not isinstance(given[-1], Tensor):
+        return given[:-1], given[-1]
+    return given, ()
 
 
 def _returned(outputs: Sequence[Tensor]) -> Any:

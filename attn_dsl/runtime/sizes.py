@@ -44,7 +44,15 @@ def conforming(cascade: Cascade, given: Mapping[str, Any]) -> dict[str, torch.Te
     device = next(
         (v.device for v in given.values() if isinstance(v, torch.Tensor) and v.dim()), torch.device("cpu")
     )
-    return {i.name: _tensor(i, given[i.name], device) for i in cascade.inputs}
+    return {i.name: _tensor(i, given[i.name], device, number_dtype(i, given)) for i in cascade.inputs}
+
+
+def number_dtype(declared: Input, given: Mapping[str, Any]) -> torch.dtype:
+    """The dtype of a Python number among arguments: as declared, else as wide as the widest tensor wants it."""
+    if declared.dtype is not None:
+        return DTYPES[declared.dtype]
+    doubles = (v.dtype == torch.float64 for v in given.values() if isinstance(v, torch.Tensor))
+    return torch.float64 if any(doubles) else torch.float32
 
 
 def by_name(cascade: Cascade, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -95,13 +103,13 @@ def _axis(axis: Axis) -> str:
     return axis.indices[0] if len(axis.indices) == 1 else f"({' '.join(axis.indices)})"
 
 
-def _tensor(declared: Input, value: Any, device: torch.device) -> torch.Tensor:
+def _tensor(declared: Input, value: Any, device: torch.device, number: torch.dtype) -> torch.Tensor:
     if not isinstance(value, torch.Tensor):
         if declared.axes or not isinstance(value, (int, float, bool)):
             wanted = "a torch.Tensor" if declared.axes else "a number or a 0-d torch.Tensor"
             raise _wrong(declared, f"is a {type(value).__name__}, not a tensor", f"pass {wanted}")
         # A fill, unlike a copy from the host, can be captured in a CUDA graph.
-        value = torch.full((), value, dtype=DTYPES[declared.dtype or "f32"], device=device)
+        value = torch.full((), value, dtype=number, device=device)
     if value.dim() == 0:
         value = value.to(device)
     if value.device != device:

@@ -25,6 +25,7 @@ from attn_dsl.ir.cascade import Cascade
 from attn_dsl.rewrites.batching import Batched, batched
 from attn_dsl.runtime.autograd import Call, along, is_transformed, tangents_of, without_tangent
 from attn_dsl.runtime.kernels import Kernels
+from attn_dsl.runtime.older_vmap import is_sliced, over_slices
 from attn_dsl.runtime.sizes import DTYPES, NAMES, evaluate_size
 
 Sizes = Mapping[str, int]
@@ -77,7 +78,10 @@ class Differentiable:
     def _along(self, given: Tensors, tangents: Tensors, sizes: Sizes, architecture: str) -> dict[str, Tensor]:
         """Results and tangents by one program."""
         primals = {n: without_tangent(t) for n, t in given.items()}
-        found, moved = self.linearised(tuple(tangents)).run(primals, tangents, sizes, architecture)
+        run = self.linearised(tuple(tangents)).run
+        found, moved = over_slices(run, primals, tangents, sizes, architecture)
+        if any(map(is_sliced, tangents.values())):  # which torch joins to what has no slices alone
+            found = self(primals, sizes, architecture)
         return {n: along(t, moved[n]) if n in moved else t for n, t in found.items()}
 
     def results_for(self, wanted: tuple[str, ...]) -> tuple[str, ...]:

@@ -53,9 +53,9 @@ def test_registration_without_gradients() -> None:
 def test_registration_of_the_passes(name: str) -> None:
     """The operators that keep and that differentiate, too."""
     attention, arguments = example(name)
-    forward, backward = (
+    forward, backward, tangents = (
         getattr(torch.ops.attn_dsl, f"{attention.operator._opname}_{pass_}").default
-        for pass_ in ("forward", "backward")
+        for pass_ in ("forward", "backward", "tangents")
     )
     wanted = list(reals(arguments))
     utils = ("test_schema", "test_faketensor")
@@ -63,6 +63,7 @@ def test_registration_of_the_passes(name: str) -> None:
     found = forward(arguments, wanted, [])
     adjoints = [torch.ones_like(t) for t in found[: len(attention.cascade.outputs)]]
     opcheck(backward, (arguments, found, adjoints, wanted, []), test_utils=utils)
+    opcheck(tangents, (arguments, [arguments[at] for at in wanted], wanted, []), test_utils=utils)
 
 
 def test_names_are_the_same_in_every_process() -> None:
@@ -118,6 +119,34 @@ def test_tensors_without_data_have_results_without_data() -> None:
     mode = FakeTensorMode()
     result = attention(*(mode.from_tensor(t) for t in arguments))
     assert type(result).__name__ == "FakeTensor" and result.shape == attention(*arguments).shape
+
+
+@pytest.mark.parametrize("name", ["heads/grouped_query", "cache/column_sums"])
+def test_meta_tensors_have_meta_results(name: str) -> None:
+    attention, arguments = example(name)
+    given = [t.to("meta").requires_grad_(t.is_floating_point()) for t in arguments]
+    results, expected = (
+        r if isinstance(r, tuple) else (r,) for r in (attention(*given), attention(*arguments))
+    )
+    assert [(r.device.type, r.shape, r.dtype) for r in results] == [
+        ("meta", e.shape, e.dtype) for e in expected
+    ]
+    results[0].sum().backward()
+    assert given[0].grad is not None and given[0].grad.shape == given[0].shape
+
+
+def test_numbers_are_as_wide_as_the_call() -> None:
+    attention = attn_dsl.compile(TEMPERED)
+    q = torch.randn(1, 2, 5, 4, dtype=torch.float64)
+    wide = attention(q, q, q, torch.tensor(0.1, dtype=torch.float64))
+    assert torch.equal(attention(q, q, q, 0.1), wide)
+    assert torch.equal(
+        attention.reference(q, q, q, 0.1),
+        attention.reference(q, q, q, torch.tensor(0.1, dtype=torch.float64)),
+    )
+    assert torch.equal(torch.compile(attention, backend="eager")(q, q, q, 0.1), wide)
+    with torch.autocast("cpu"):
+        assert torch.equal(attention(q, q, q, 0.1), wide)
 
 
 # checkpoints

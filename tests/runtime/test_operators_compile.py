@@ -188,6 +188,9 @@ def test_transforms_inside() -> None:
     assert_agree([compiled(mapped)(*pairs)], [mapped(*pairs)], 0)
     slope = torch.func.grad(lambda *given: attention(*given).square().sum(), tuple(range(6)))
     assert_agree(compiled(slope)(*arguments), slope(*arguments), 0)
+    push = torch.func.jvp
+    moved = compiled(lambda *given: push(attention, given, given))
+    assert_agree(moved(*arguments), push(attention, tuple(arguments), tuple(arguments)))
 
 
 def test_what_does_not_fit_is_told() -> None:

@@ -154,7 +154,52 @@ def test_second_derivatives_of_operators_are_refused(how: str) -> None:
             torch.autograd.grad(first[0].sum(), given)
 
 
-def test_forward_mode_of_operators_is_refused() -> None:
-    attention, arguments = example("heads/differential")
-    with pytest.raises(NotImplementedError, match="forward mode"):
-        torch.func.jvp(attention.operator, tuple(arguments), tuple(arguments))
+def first_alone(call: Callable[..., Tensor], arguments: list[Tensor]) -> Callable[[Tensor], Tensor]:
+    """A corner of the result, as a function of the first argument."""
+    return lambda first: call(first, *arguments[1:])[:, :1, :2, :2]
+
+
+@HOW
+def test_tangents(how: str) -> None:
+    attention, arguments = example("masks/documents")
+    ours, theirs = (first_alone(c, arguments) for c in (both(attention, how), attention.reference))
+    point, direction = arguments[0], arguments[0].cos()
+    expected = torch.func.jvp(theirs, (point,), (direction,))
+    assert_agree(torch.func.jvp(ours, (point,), (direction,)), expected)
+    result, push = torch.func.linearize(ours, point)
+    assert_agree([result, push(direction)], expected)
+    assert_agree([torch.func.jacfwd(ours)(point)], [torch.func.jacfwd(theirs)(point)])
+
+
+@HOW
+def test_adjoints_and_tangents_in_batches(how: str) -> None:
+    """By torch's older vmap, once and in itself."""
+    attention, arguments = example("masks/documents")
+    ours, theirs = (first_alone(c, arguments) for c in (both(attention, how), attention.reference))
+    point = arguments[0]
+    for options in ({}, {"strategy": "forward-mode"}, {"create_graph": True}):
+        found, expected = (
+            torch.autograd.functional.jacobian(f, point, vectorize=True, **options) for f in (ours, theirs)
+        )
+        assert_agree([found], [expected])
+    given = leaves(arguments)
+    wanted = [given[at] for at in reals(given)]
+    adjoints = torch.randn(2, *attention(*arguments).shape, dtype=torch.float64)
+    found, expected = (
+        torch.autograd.grad(call(*given), wanted, adjoints, is_grads_batched=True)
+        for call in (both(attention, how), attention.reference)
+    )
+    assert_agree(found, expected)
+
+
+@pytest.mark.parametrize("outer", ["reverse-mode", "forward-mode"])
+def test_second_derivatives_in_batches(outer: str) -> None:
+    attention, arguments = example("masks/documents")
+
+    def hessian(call: Callable[..., Tensor]) -> Any:
+        whole = loss(lambda row: call(row.expand(arguments[0].shape), *arguments[1:]))
+        row = arguments[0][0, 0]
+        options: dict[str, Any] = {"vectorize": True, "outer_jacobian_strategy": outer}
+        return torch.autograd.functional.hessian(whole, row, **options)
+
+    assert_agree([hessian(attention)], [hessian(attention.reference)], 1e-5)
