@@ -45,6 +45,7 @@ class Attention(nn.Module):
         for name, value in (*learn.items(), *hold.items()):
             self._require_free(name, twice=name in learn and name in hold)
             self._check(name, value, learned=name in learn)
+        self._learned, self._constant = tuple(learn), tuple(hold)
         for name, value in learn.items():
             self.register_parameter(name, value if isinstance(value, nn.Parameter) else nn.Parameter(value))
         for name, value in hold.items():
@@ -52,7 +53,7 @@ class Attention(nn.Module):
 
     def forward(self, /, *args: Any, **kwargs: Any) -> Any:
         """The outputs of the file, in its order. Arguments by position are the inputs that are not held."""
-        held = {**dict(self.named_parameters(recurse=False)), **dict(self.named_buffers(recurse=False))}
+        held = self._held()
         names = [i.name for i in self.attention.cascade.inputs]
         free = [n for n in names if n not in held]
         given = dict(zip(free, args, strict=False))
@@ -72,10 +73,16 @@ class Attention(nn.Module):
         cascade = self.attention.cascade
         params = "".join(f", {n}={v}" for n, v in self.attention.params.items())
         lines = [signature_of(cascade) + params]
-        for what, held in (("learned", self.named_parameters), ("held", self.named_buffers)):
-            shapes = ", ".join(f"{n} {tuple(t.shape)}" for n, t in held(recurse=False))
+        held = self._held()
+        for what, names in (("learned", self._learned), ("held", self._constant)):
+            shapes = ", ".join(f"{n} {tuple(held[n].shape)}" for n in names)
             lines += [f"{what}: {shapes}"] if shapes else []
         return "\n".join(lines)
+
+    def _held(self) -> dict[str, Tensor]:
+        """The inputs that the module holds, as its attributes have them: others may compute these (parametrizations,
+        pruning, sharding), and what else a module holds is not the file's."""
+        return {n: getattr(self, n) for n in (*self._learned, *self._constant)}
 
     # what the file declares
 
@@ -114,7 +121,7 @@ class Attention(nn.Module):
         return ArgumentError(Diagnostic(what, span, help), self.attention.specification.sources)
 
     def _takes(self) -> str:
-        held = {**self._parameters, **self._buffers}
+        held = (*self._learned, *self._constant)
         free = ", ".join(describe(i) for i in self.attention.cascade.inputs if i.name not in held)
         return f"{self.attention.name}({free})" + (f", and holds {', '.join(held)}" if held else "")
 

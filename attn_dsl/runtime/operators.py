@@ -1,6 +1,7 @@
 """The operators of a mechanism in ``torch.ops.attn_dsl``, so that all of torch can work with it.
 
-    NAME(Tensor Q, Tensor K, ..., int[] batched=[]) -> (Tensor, ...)         the outputs
+    NAME(Tensor Q, Tensor K, ...) -> (Tensor, ...)                           the outputs
+    NAME_batched(Tensor[] inputs, int[] batched) -> Tensor[]                 they, under vmap
     NAME_forward(Tensor[] inputs, int[] wanted, int[] batched) -> Tensor[]   they, and what the backward pass reads
     NAME_backward(Tensor[] inputs, Tensor[] found, Tensor[] adjoints, int[] wanted, int[] batched) -> Tensor[]
     NAME_tangents(Tensor[] inputs, Tensor[] tangents, int[] along, int[] batched) -> Tensor[]
@@ -31,7 +32,7 @@ from attn_dsl.runtime.mechanism import Mechanism
 from attn_dsl.runtime.older_vmap import over_slices
 
 NAMESPACE = "attn_dsl"
-_TAKEN = frozenset({"self", "batched"})
+_TAKEN = frozenset({"self"})
 _REGISTERED: dict[str, Any] = {}
 _LIBRARY: list[torch.library.Library] = []
 _LOCK = threading.Lock()
@@ -77,11 +78,13 @@ class _Operators:
             self._library.define(text, tags=tags)
         namespace = getattr(torch.ops, NAMESPACE)
         self.outputs = getattr(namespace, self._name).default
+        self.batched = getattr(namespace, f"{self._name}_batched").default
         self.forward = getattr(namespace, f"{self._name}_forward").default
         self.backward = getattr(namespace, f"{self._name}_backward").default
         self.tangents = getattr(namespace, f"{self._name}_tangents").default
         rules = (
             ("", self._run, self._shapes, self._map, self._differentiate),
+            ("_batched", self._run_batched, self._batched_shapes, self._map_batched, self._differentiate_batched),
             ("_forward", self._run_forward, self._forward_shapes, self._map_forward, self._differentiate_forward),
             ("_backward", self._run_backward, self._backward_shapes, self._map_backward, self._differentiate_backward),
             ("_tangents", self._run_tangents, self._tangent_shapes, self._map_tangents, self._differentiate_tangents),
@@ -96,16 +99,21 @@ class _Operators:
             self._library.impl(name, self._over_slices(name), "Batched")
         for device, key in BACKENDS.items():
             self._library.impl(self._name, self._autocast(device), f"Autocast{key}")
+            self._library.impl(f"{self._name}_batched", self._autocast_batched(device), f"Autocast{key}")
 
     def _listed(self, tensors: Sequence[Tensor], levels: Levels) -> Sequence[Tensor]:
-        found = self.outputs(*tensors, levels)
+        if levels:
+            return self.batched(list(tensors), levels)
+        found = self.outputs(*tensors)
         return (found,) if isinstance(found, Tensor) else found
 
     # how they run
 
-    def _run(self, *given: Any) -> Any:
-        tensors, batched = _apart(given)
-        return _returned(separate(self._mechanism.batched(batched).forward(tensors), tensors))
+    def _run(self, *tensors: Tensor) -> Any:
+        return _returned(separate(self._mechanism.forward(tensors), tensors))
+
+    def _run_batched(self, inputs: list[Tensor], batched: Levels) -> list[Tensor]:
+        return separate(self._mechanism.batched(batched).forward(inputs), inputs)
 
     def _run_forward(self, inputs: list[Tensor], wanted: list[int], batched: Levels) -> list[Tensor]:
         return separate(self._mechanism.batched(batched).forward_keeping(inputs, wanted), inputs)
@@ -124,9 +132,11 @@ class _Operators:
 
     # what shapes they give
 
-    def _shapes(self, *given: Any) -> Any:
-        tensors, batched = _apart(given)
-        return _returned(abstract.forward(self._mechanism.batched(batched), tensors))
+    def _shapes(self, *tensors: Tensor) -> Any:
+        return _returned(abstract.forward(self._mechanism, tensors))
+
+    def _batched_shapes(self, inputs: list[Tensor], batched: Levels) -> list[Tensor]:
+        return abstract.forward(self._mechanism.batched(batched), inputs)
 
     def _forward_shapes(self, inputs: list[Tensor], wanted: list[int], batched: Levels) -> list[Tensor]:
         return abstract.forward_keeping(self._mechanism.batched(batched), inputs, wanted)
@@ -143,13 +153,17 @@ class _Operators:
 
     # how they are mapped
 
-    def _map(self, info: Any, in_dims: Any, *given: Any) -> Any:
-        tensors, batched = _apart(given)
-        dims = in_dims[: len(tensors)]
-        sliced = _sliced(tensors, dims)
-        moved = _in_front(tensors, dims, sliced, info.batch_size)
-        outputs = self.outputs(*moved, [*batched, _bits(sliced)])
-        return outputs, 0 if isinstance(outputs, Tensor) else (0,) * len(outputs)
+    def _map(self, info: Any, in_dims: Any, *tensors: Tensor) -> Any:
+        outputs, dims = self._map_batched(info, (in_dims, None), tensors, ())
+        return _returned(outputs), dims[0] if len(dims) == 1 else tuple(dims)
+
+    def _map_batched(
+        self, info: Any, in_dims: Any, inputs: Sequence[Tensor], batched: Levels
+    ) -> tuple[list[Tensor], list[int]]:
+        sliced = _sliced(inputs, in_dims[0])
+        moved = _in_front(inputs, in_dims[0], sliced, info.batch_size)
+        outputs = self.batched(moved, [*batched, _bits(sliced)])
+        return outputs, [0] * len(outputs)
 
     def _map_forward(
         self, info: Any, in_dims: Any, inputs: list[Tensor], wanted: list[int], batched: Levels
@@ -203,11 +217,15 @@ class _Operators:
 
     # derivatives, and autocast
 
-    def _differentiate(self, keys: Any, *given: Any) -> Any:
-        tensors, batched = _apart(given)
+    def _differentiate(self, keys: Any, *tensors: Tensor) -> Any:
         if wants_derivatives(tensors):
-            return _returned(differentiated(self._passes, tensors, batched))
-        return below_autograd(self.outputs, keys, *given)
+            return _returned(differentiated(self._passes, tensors, ()))
+        return below_autograd(self.outputs, keys, *tensors)
+
+    def _differentiate_batched(self, keys: Any, inputs: list[Tensor], batched: Levels) -> list[Tensor]:
+        if wants_derivatives(inputs):
+            return list(differentiated(self._passes, inputs, batched))
+        return below_autograd(self.batched, keys, inputs, batched)
 
     def _differentiate_forward(
         self, keys: Any, inputs: list[Tensor], wanted: list[int], batched: Levels
@@ -236,14 +254,16 @@ class _Operators:
         return below_autograd(self.tangents, keys, *given)
 
     def _autocast(self, device: str) -> Callable[..., Any]:
-        names = tuple(i.name for i in self._mechanism.cascade.inputs)
+        return lambda *tensors: without_autocast(device, lambda: self.outputs(*self._cast(tensors)))
 
-        def run(*given: Any) -> Any:
-            tensors, batched = _apart(given)
-            operands = cast(self._mechanism.cascade, dict(zip(names, tensors, strict=True)))
-            return without_autocast(device, lambda: self.outputs(*operands.values(), batched))
+    def _autocast_batched(self, device: str) -> Callable[..., Any]:
+        return lambda inputs, levels: without_autocast(
+            device, lambda: self.batched(self._cast(inputs), levels)
+        )
 
-        return run
+    def _cast(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        names = (i.name for i in self._mechanism.cascade.inputs)
+        return list(cast(self._mechanism.cascade, dict(zip(names, tensors, strict=True))).values())
 
 
 def schemas(name: str, cascade: Cascade) -> tuple[str, ...]:
@@ -252,7 +272,8 @@ def schemas(name: str, cascade: Cascade) -> tuple[str, ...]:
     outputs = ", ".join("Tensor" for _ in cascade.outputs)
     returned = outputs if len(cascade.outputs) == 1 else f"({outputs})"
     return (
-        f"{name}({inputs}, int[] batched=[]) -> {returned}",
+        f"{name}({inputs}) -> {returned}",
+        f"{name}_batched(Tensor[] inputs, int[] batched) -> Tensor[]",
         f"{name}_forward(Tensor[] inputs, int[] wanted, int[] batched) -> Tensor[]",
         f"{name}_backward(Tensor[] inputs, Tensor[] found, Tensor[] adjoints, int[] wanted, int[] batched) -> Tensor[]",
         f"{name}_tangents(Tensor[] inputs, Tensor[] tangents, int[] along, int[] batched) -> Tensor[]",
@@ -262,13 +283,6 @@ def schemas(name: str, cascade: Cascade) -> tuple[str, ...]:
 def _argument(name: str) -> str:
     """The name of an input as a schema and Python may have it."""
     return f"{name}_" if name in _TAKEN or keyword.iskeyword(name) else name
-
-
-def _apart(given: Sequence[Any]) -> tuple[Sequence[Tensor], Levels]:
-    """Tensors, and the levels, which torch leaves out where there are none."""
-    if given and not isinstance(given[-1], Tensor):
-        return given[:-1], given[-1]
-    return given, ()
 
 
 def _returned(outputs: Sequence[Tensor]) -> Any:

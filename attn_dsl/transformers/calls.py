@@ -179,9 +179,9 @@ def _masks(
     whole, keep, lengths = (mechanism.extra(n) for n in (MASK, KEEP, LENGTHS))
     if whole is not None:
         return {whole.name: whole_mask(whole, mask, pattern, extent, query.dtype, mechanism)}
-    if mask is None:
+    if mask is None or mask.dim() == 2:
         require_positions(mechanism, extent)
-        require_within(mechanism, extent, pattern, window)
+        _require_within_call(mechanism, extent, causal, window)
     if mask is not None and (mask.dim() != 2 or (keep is None and lengths is None)):
         what = f"the model gives a mask of shape {tuple(mask.shape)}, which {mechanism.cascade.name} does not take"
         raise mechanism.error(what, f"declare input {DECLARATIONS}")
@@ -193,6 +193,15 @@ def _masks(
     if lengths is not None:
         found[lengths.name] = lengths_of(mask, lengths, mechanism)
     return found
+
+
+def _require_within_call(mechanism: Mechanism, extent: Extent, causal: bool, window: int | None) -> None:
+    """That rows see no more than the arguments of the call say, which may be of another window than the mask was made
+    for; once for each."""
+    asked = (extent.rows, extent.keys, causal, window)
+    if asked not in mechanism.within:
+        require_within(mechanism, extent, default_pattern(extent, causal, window), window)
+        mechanism.within.add(asked)
 
 
 def _sizes(mechanism: Mechanism, query: Tensor, key: Tensor) -> dict[str, int]:

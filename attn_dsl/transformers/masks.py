@@ -18,6 +18,7 @@ from transformers.masking_utils import (
     causal_mask_function,
     prepare_padding_mask,
     sdpa_mask,
+    sliding_window_bidirectional_mask_function,
     sliding_window_causal_mask_function,
 )
 
@@ -95,8 +96,12 @@ def require_last_row_at_last_key(mechanism: Mechanism, extent: Extent) -> None:
 
 
 def default_pattern(extent: Extent, causal: bool, window: int | None) -> Callable[..., Any]:
-    """The mask function of a model that gives no mask."""
-    if not causal or extent.rows == 1:
+    """The mask function that the arguments of a call speak of: a window that is two-sided ends before its size, as
+    everywhere in transformers."""
+    if not causal:
+        one = bidirectional_mask_function
+        return one if window is None else sliding_window_bidirectional_mask_function(window - 1)
+    if extent.rows == 1 and window is None:
         return bidirectional_mask_function
     return causal_mask_function if window is None else sliding_window_causal_mask_function(window)
 

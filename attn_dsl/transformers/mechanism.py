@@ -37,6 +37,9 @@ class Mechanism:
     takes: Mapping[str, str]
     target: str | None
     schedule: Schedule
+    within: set[tuple[int, int, bool, int | None]] = field(
+        default_factory=set
+    )  # calls whose mask has been checked
     _compiled: dict[tuple[tuple[str, Any], ...], Attention] = field(default_factory=dict)
 
     @property

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrize, prune
 
 import attn_dsl
 
@@ -64,6 +65,43 @@ def test_parameters_learn_and_buffers_do_not() -> None:
     optimizer.step()
     assert attend(q, k, v).square().sum() < before.square().sum()
     assert [n for n, _ in module().named_buffers()] == ["far", "start"]
+
+
+class _Doubled(nn.Module):
+    def forward(self, value: torch.Tensor) -> torch.Tensor:
+        return value * 2
+
+
+class _Counting(attn_dsl.nn.Attention):
+    """A module with a buffer that is none of the file's inputs."""
+
+    def __init__(self) -> None:
+        super().__init__(SINK, learn={"sink": torch.ones(4)}, window=3)
+        self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
+
+
+def _expected(sink: torch.Tensor) -> torch.Tensor:
+    return attn_dsl.compile(SINK, window=3)(*operands(), sink)
+
+
+def test_a_parameter_may_be_computed() -> None:
+    attend = attn_dsl.nn.Attention(SINK, learn={"sink": torch.ones(4)}, window=3)
+    parametrize.register_parametrization(attend, "sink", _Doubled())
+    assert torch.equal(attend(*operands()), _expected(torch.full((4,), 2.0)))
+    assert "learned: sink (4,)" in repr(attend)
+    attend(*operands()).square().sum().backward()
+    assert attend.parametrizations.sink.original.grad.abs().min() > 0
+    pruned = attn_dsl.nn.Attention(SINK, learn={"sink": torch.ones(4)}, window=3)
+    prune.custom_from_mask(pruned, "sink", torch.tensor([1, 0, 1, 0]))
+    assert torch.equal(pruned(*operands()), _expected(torch.tensor([1.0, 0.0, 1.0, 0.0])))
+
+
+def test_what_is_none_of_the_inputs_is_left_alone() -> None:
+    attend = _Counting()
+    assert torch.equal(attend(*operands()), _expected(torch.ones(4)))
+    del attend.sink  # a plain tensor in place of the parameter, as flat parameters leave it
+    attend.sink = torch.zeros(4)
+    assert torch.equal(attend(*operands()), _expected(torch.zeros(4)))
 
 
 def test_a_parameter_may_be_shared() -> None:

@@ -20,6 +20,8 @@ from transformers import (
     LlamaForCausalLM,
     MistralConfig,
     MistralForCausalLM,
+    ModernBertConfig,
+    ModernBertModel,
     PreTrainedModel,
     T5Config,
     T5EncoderModel,
@@ -134,6 +136,25 @@ def test_t5_with_a_position_bias() -> None:
     torch.manual_seed(0)
     model = T5EncoderModel(config).to(torch.float64).eval()
     require_same_states(model, "t5", tokens(padding=2))
+
+
+def two_sided(window: str) -> str:
+    return text("keep[b, j]: bool", f"keep[b, j] and abs(i - j) {window}", params="sliding_window: int")
+
+
+@pytest.mark.parametrize("padding", [0, 2])
+def test_modernbert_whose_window_has_two_sides(padding: int) -> None:
+    """Its mask is made for half of the window, and its attention is called with one more."""
+    attn_dsl.transformers.register("two_sided", two_sided("< sliding_window"))
+    attn_dsl.transformers.register("too_wide", two_sided("<= sliding_window"))
+    model = build(
+        ModernBertConfig, ModernBertModel, local_attention=4, layer_types=["sliding_attention"] * 2,
+        cls_token_id=1, sep_token_id=2,
+    )  # fmt: skip
+    require_same_states(model, "two_sided", tokens(padding=padding))
+    model.set_attn_implementation("too_wide")
+    with pytest.raises(attn_dsl.ArgumentError, match="may see key .*, which the model's mask hides"):
+        model(**tokens(padding=padding))
 
 
 def test_dropout_is_drawn_anew_at_each_call_and_is_off_in_evaluation() -> None:
