@@ -38,6 +38,10 @@ def __getattr__(name: str) -> Any:
     return getattr(attention, name)
 
 
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, "nn", "transformers"})
+
+
 __all__ = [
     "ArgumentError",
     "Attention",

@@ -62,6 +62,14 @@ def lowered(request: Request) -> tuple[Lowering, Facts]:
     return _Account(request, dtype_name(request.dtype, target.architecture == "cpu"), target).lowered()
 
 
+def live_operations(request: Request) -> int:
+    """The operations of live elements in products, which is what torch counts of a call; of the backward pass alone where
+    that is asked for. Errors as ``analyse``."""
+    account = _Account(request, dtype_name(request.dtype, on_cpu=False), device(request.device))
+    program = account._backward() if request.backward else account._forward(request.tiles)
+    return sum(k.contractions.useful for k in program.kernels)
+
+
 def _check_tiles(tiles: object) -> None:
     fits = tiles is None or (
         isinstance(tiles, tuple) and len(tiles) == 2 and all(isinstance(n, int) and n > 0 and n & (n - 1) == 0 for n in tiles)

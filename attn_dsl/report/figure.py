@@ -42,7 +42,9 @@ def require_matplotlib() -> None:
         import_module("matplotlib")
     except ImportError:
         raise ArgumentError(
-            Diagnostic("pictures need matplotlib", help="pip install 'attn_dsl[report]'")
+            Diagnostic(
+                "pictures need matplotlib", help="pip install -e '.[report]', in a clone of the repository"
+            )
         ) from None
 
 

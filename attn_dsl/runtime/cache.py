@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 import stat
 import tempfile
+import time
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,6 +24,7 @@ from pathlib import Path
 from attn_dsl.codegen.program import Program
 from attn_dsl.errors import CacheError, Diagnostic
 
+_LOG = logging.getLogger("attn_dsl")
 _PROGRAM, _SOURCE, _MANIFEST = "program.json", "kernels.py", "manifest.json"
 _NATIVE_SOURCE, _BINARY = "kernels.cpp", "kernels.so"
 
@@ -65,9 +68,20 @@ def entry_key(*parts: str) -> str:
 Compiler = Callable[[str], bytes]
 
 
-def load_or_build(key: str, build: Callable[[], Program], compiler: Compiler | None = None) -> Entry:
+def load_or_build(
+    key: str, build: Callable[[], Program], compiler: Compiler | None = None, what: str = "a program"
+) -> Entry:
     """The entry of a key: read, or built and stored. ``compiler``: from source to a shared object's bytes, for
-    programs of native code."""
+    programs of native code; ``what``: it is, for the log."""
+    started, generated = time.perf_counter(), statistics.generated
+    entry = _load_or_build(key, build, compiler)
+    built = statistics.generated > generated
+    level, done = (logging.INFO, "built: none in") if built else (logging.DEBUG, "read from")
+    _LOG.log(level, "%s %s %s, key %s, %.2f s", what, done, directory(), key, time.perf_counter() - started)
+    return entry
+
+
+def _load_or_build(key: str, build: Callable[[], Program], compiler: Compiler | None) -> Entry:
     root = directory()
     try:
         _prepare(root)

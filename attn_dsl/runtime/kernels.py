@@ -22,6 +22,7 @@ from attn_dsl.ir.printer import cascade_key
 from attn_dsl.runtime.cache import Entry, entry_key, load_or_build, statistics
 from attn_dsl.runtime.memory import stored
 from attn_dsl.runtime.native_launch import Prepared, signature
+from attn_dsl.runtime.profiling import named
 from attn_dsl.runtime.sizes import NAMES, sizes_follow_from_shapes
 from attn_dsl.version import __version__
 
@@ -81,7 +82,7 @@ class Kernels:
         key = signature(given)
         prepared = None if key is None else self._prepared.get(key)
         if prepared is None:
-            prepared = Prepared(program, library, arguments, sizes, self.params)
+            prepared = Prepared(program, library, arguments, sizes, self.params, self.cascade.name)
             if key is not None and sizes_follow_from_shapes(self.cascade):
                 remember(self._prepared, key, prepared)
         return dict(zip(prepared.results, prepared.run(given), strict=True))
@@ -95,7 +96,8 @@ class Kernels:
         loaded = self._loaded(
             arguments, sizes, architecture, lambda e: load(e, by_interpreter=by_interpreter)
         )
-        return run(loaded, arguments, sizes, self.params)
+        with named(self.cascade.name):
+            return run(loaded, arguments, sizes, self.params)
 
     def _loaded(
         self, arguments: Mapping[str, torch.Tensor], sizes: Mapping[str, int], architecture: str,
@@ -176,8 +178,11 @@ class Kernels:
             from attn_dsl.runtime.native import compile_native, toolchain
 
             key = entry_key(*parts, *toolchain())
-            return load_or_build(key, lambda: self._generated(spec), compile_native)
-        return load_or_build(entry_key(*parts), lambda: self._generated(spec))
+            return load_or_build(
+                key, lambda: self._generated(spec), compile_native, _described(self.cascade.name, spec)
+            )
+        key = entry_key(*parts)
+        return load_or_build(key, lambda: self._generated(spec), what=_described(self.cascade.name, spec))
 
     def require(self, dtypes: Mapping[str, str], sizes: Mapping[str, int], architecture: str) -> None:
         """NotLoweredError where there is no program for these; its source is kept for whoever builds it next."""
@@ -205,6 +210,12 @@ def remember(known: dict[Any, Any], key: Any, value: Any) -> None:
     while len(known) >= MOST_SHAPES:
         known.pop(next(iter(known)), None)
     known[key] = value
+
+
+def _described(name: str, spec: Specialisation) -> str:
+    """A program for the log: of what, and what made it another than those there are."""
+    parts = (*(f"{n}: {dtype}" for n, dtype in spec.dtypes), *(f"{n}={size}" for n, size in spec.sizes))
+    return f"{name} for {spec.architecture} ({', '.join(parts)})"
 
 
 def architecture_for(target: str | None, device: torch.device) -> str:

@@ -63,9 +63,9 @@ class Mechanism:
             wanted = torch.is_grad_enabled() and any(a.requires_grad for a in arguments.values())
             if wanted or is_transformed():
                 differentiable = self.as_differentiable(arguments.values())
-                found = differentiable(arguments, self._sizes(arguments), architecture)
+                found = differentiable(arguments, self.sizes(arguments), architecture)
                 return [found[o.name] for o in self.cascade.outputs]
-        return self._run(Bound(dict(arguments), self._sizes(arguments)))
+        return self._run(Bound(dict(arguments), self.sizes(arguments)))
 
     # calls of operators, without derivatives
 
@@ -107,7 +107,7 @@ class Mechanism:
         kept = dict(zip(training.forward_pass.results, found, strict=True))
         with torch.no_grad():
             gradients = training.backward(
-                arguments, self._sizes(arguments), self._architecture(tensors), kept, seeds
+                arguments, self.sizes(arguments), self._architecture(tensors), kept, seeds
             )
         return [gradients[self.cascade.inputs[at].name] for at in wanted]
 
@@ -120,11 +120,11 @@ class Mechanism:
         given = dict(zip(names, tangents, strict=True))
         run = self.as_differentiable(tensors).linearised(names).run
         with torch.no_grad():
-            found, moved = run(arguments, given, self._sizes(arguments), self._architecture(tensors))
+            found, moved = run(arguments, given, self.sizes(arguments), self._architecture(tensors))
         outputs = (o.name for o in self.cascade.outputs)
         return [moved.get(n, torch.zeros_like(found[n])) for n in outputs if found[n].is_floating_point()]
 
-    def _sizes(self, arguments: Mapping[str, Tensor]) -> dict[str, int]:
+    def sizes(self, arguments: Mapping[str, Tensor]) -> dict[str, int]:
         """The sizes of all indices, remembered where shapes alone tell them."""
         shapes = tuple(t.shape for t in arguments.values())
         sizes = self._solved.get(shapes)

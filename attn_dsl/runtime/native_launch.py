@@ -19,6 +19,7 @@ from attn_dsl.codegen.program import Argument, Buffer, Extent, Kernel, ParamValu
 from attn_dsl.errors import ArgumentError, Diagnostic
 from attn_dsl.runtime.collecting import collect, held
 from attn_dsl.runtime.memory import in_memory
+from attn_dsl.runtime.profiling import named
 from attn_dsl.runtime.sizes import DTYPES
 
 PLAIN = (torch.Tensor, torch.nn.Parameter)
@@ -71,8 +72,9 @@ class Prepared:
 
     def __init__(
         self, program: Program, library: ctypes.CDLL, arguments: Mapping[str, torch.Tensor],
-        sizes: Mapping[str, int], params: Mapping[str, int | float | bool],
+        sizes: Mapping[str, int], params: Mapping[str, int | float | bool], name: str,
     ) -> None:  # fmt: skip
+        self._name = name
         self._copied = tuple(
             at for at, (name, value) in enumerate(arguments.items()) if not _conforms(name, value, program)
         )
@@ -95,6 +97,10 @@ class Prepared:
 
     def run(self, arguments: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """Launch every kernel; the outputs in order. Arguments are those of the signature, on the CPU."""
+        with named(self._name):
+            return self._run(arguments)
+
+    def _run(self, arguments: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         tensors = list(arguments)
         for at in self._copied:
             tensors[at] = tensors[at].contiguous()

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from attn_dsl.ir.cascade import Cascade
-from attn_dsl.runtime import abstract
+from attn_dsl.runtime import abstract, flops
 from attn_dsl.runtime.autocast import cast
 from attn_dsl.runtime.differentiable import Levels, Passes, derivatives, differentiated
 from attn_dsl.runtime.dispatch import BACKENDS, below_autograd, separate, wants_derivatives, without_autocast
@@ -100,6 +100,8 @@ class _Operators:
         for device, key in BACKENDS.items():
             self._library.impl(self._name, self._autocast(device), f"Autocast{key}")
             self._library.impl(f"{self._name}_batched", self._autocast_batched(device), f"Autocast{key}")
+
+        flops.register(self._mechanism, lambda suffix: getattr(namespace, f"{self._name}{suffix}"))
 
     def _listed(self, tensors: Sequence[Tensor], levels: Levels) -> Sequence[Tensor]:
         if levels:

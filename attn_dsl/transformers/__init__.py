@@ -26,7 +26,7 @@ try:
 except ModuleNotFoundError as error:
     if error.name != "transformers":
         raise
-    what = "attn_dsl.transformers needs transformers: pip install 'attn_dsl[transformers]'"
+    what = "attn_dsl.transformers needs transformers: pip install -e '.[transformers]', in a clone"
     raise ModuleNotFoundError(what, name="transformers") from None
 
 from attn_dsl.transformers.calls import attention_interface

@@ -131,5 +131,5 @@ def test_without_matplotlib_the_error_says_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     result = draw(WINDOW, "-o", tmp_path / "mask.png")
-    assert isinstance(result.exception, AttnError) and "attn_dsl[report]" in str(result.exception)
+    assert isinstance(result.exception, AttnError) and "[report]" in str(result.exception)
     assert draw(WINDOW, "--size", "i=32", "--size", "j=32").exit_code == 0

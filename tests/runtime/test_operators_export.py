@@ -89,3 +89,20 @@ def test_in_another_process(tmp_path: Path) -> None:
         check=False,
     )
     assert done.stdout.strip() == "the same", done.stderr
+
+
+def test_no_argument_may_be_left_out() -> None:
+    """AOTInductor passes nothing for a default that it leaves out."""
+    attention = attn_dsl.compile(EXAMPLES / "basic" / "dense.attn")
+    assert not any(a.has_default_value() for a in attention.operator._schema.arguments)
+
+
+@pytest.mark.slow
+def test_packaged_by_aot_inductor(tmp_path: Path) -> None:
+    """``pytest -m slow tests/runtime/test_operators_export.py``: g++ takes half a minute for the wrapper."""
+    layer, arguments = Layer(EXAMPLES / "heads" / "grouped_query.attn", 6), grouped(9)
+    package = str(tmp_path / "layer.pt2")
+    with torch.no_grad():
+        program = torch.export.export(layer, tuple(arguments))
+        torch._inductor.aoti_compile_and_package(program, package_path=package)
+        assert_agree([torch._inductor.aoti_load_package(package)(*arguments)], [layer(*arguments)])
