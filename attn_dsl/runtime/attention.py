@@ -13,6 +13,7 @@ from attn_dsl.codegen.schedule import Schedule
 from attn_dsl.errors import ArgumentError, AttnError, Diagnostic, TargetError
 from attn_dsl.ir.cascade import Cascade
 from attn_dsl.language.load import Specification, load_file, load_text
+from attn_dsl.runtime import flops
 from attn_dsl.runtime.autocast import cast, is_autocasting
 from attn_dsl.runtime.autograd import is_transformed
 from attn_dsl.runtime.cache import statistics
@@ -118,6 +119,8 @@ class Attention:
             return self._results(ready.run(args))
         with _sources(self.specification):
             given = by_name(self.cascade, args, kwargs)
+            if watched:
+                flops.tell()
             if watched or any(map(_is_abstract, given.values())):
                 return self._traced(args, kwargs)
             return self._results(self._mechanism.call(conforming(self.cascade, cast(self.cascade, given))))

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import flop_registry
 
 from attn_dsl.runtime.mechanism import Mechanism
 
 _DTYPE = "bf16"  # one whose products are products on every device; their number is that of any
+
+_PENDING: dict[Any, Callable[..., int]] = {}
 
 
 def register(mechanism: Mechanism, packet: Callable[[str], Any]) -> None:
@@ -27,7 +29,23 @@ def register(mechanism: Mechanism, packet: Callable[[str], Any]) -> None:
         return _operations(mechanism.batched(rest[-1]), inputs, backward=True)
 
     formulas = {"": outputs, "_batched": listed, "_forward": listed, "_backward": backward}
-    flop_registry.update({packet(suffix): formula for suffix, formula in formulas.items()})
+    _PENDING.update({packet(suffix): formula for suffix, formula in formulas.items()})
+    tell()
+
+
+def tell() -> None:
+    """Give torch's counter the formulas it has not got. Its import takes most of a second, so it is left to those who
+    count; one that counts already has made its copy of the formulas."""
+    counting = sys.modules.get("torch.utils.flop_counter") if _PENDING else None
+    if counting is None:
+        return
+    from torch.utils._python_dispatch import _get_current_dispatch_mode_stack  # pyright: ignore
+
+    counting.flop_registry.update(_PENDING)
+    for mode in _get_current_dispatch_mode_stack():
+        if isinstance(mode, counting._FlopCounterMode):
+            mode.counter.flop_registry.update(_PENDING)
+    _PENDING.clear()
 
 
 def _operations(mechanism: Mechanism, tensors: Sequence[Tensor], *, backward: bool = False) -> int:

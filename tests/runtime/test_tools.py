@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,17 @@ def test_the_counter_sees_the_backward_pass_and_data() -> None:
     found = {str(op).split("_")[-1]: n for op, n in counter.get_flop_counts()["Global"].items()}
     assert found["forward"] == 6 * live * 2 * (6 + 5)
     assert found["backward"] >= 2 * found["forward"]
+
+
+def test_the_counter_may_be_imported_last() -> None:
+    program = (
+        "import sys, torch, attn_dsl; attention = attn_dsl.compile(sys.argv[1]); q = torch.randn(2, 3, 5, 4)\n"
+        "assert 'torch.utils.flop_counter' not in sys.modules\n"
+        "from torch.utils.flop_counter import FlopCounterMode\n"
+        "with FlopCounterMode(display=False) as counter: attention(q, q, q)\n"
+        "assert counter.get_total_flops() == 6 * 25 * 2 * 8"
+    )
+    subprocess.run([sys.executable, "-c", program, str(EXAMPLES / "basic" / "dense.attn")], check=True)
 
 
 @pytest.mark.parametrize("again", [False, True])
