@@ -10,10 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
-from torch.autograd.function import (
-    _SingleLevelFunction as SingleLevel,
-)  # a `Function` of one level of torch.func
+from torch.autograd.function import _SingleLevelFunction
 
+SingleLevel = _SingleLevelFunction  # a `Function` of one level of torch.func
 BACKENDS = {"cpu": "CPU", "cuda": "CUDA"}  # ROCm goes by the name of CUDA
 
 

@@ -42,7 +42,8 @@ def tell() -> None:
     from torch.utils._python_dispatch import _get_current_dispatch_mode_stack  # pyright: ignore
 
     counting.flop_registry.update(_PENDING)
-    for mode in _get_current_dispatch_mode_stack():
+    modes: list[Any] = _get_current_dispatch_mode_stack()
+    for mode in modes:
         if isinstance(mode, counting._FlopCounterMode):
             mode.counter.flop_registry.update(_PENDING)
     _PENDING.clear()

@@ -1,7 +1,7 @@
 """The vmap that torch had before ``torch.func``, which still maps adjoints and tangents: ``is_grads_batched``, and
 ``torch.autograd.functional`` with ``vectorize``. A call that meets its tensors is mapped by ``torch.func.vmap`` instead.
 """
-# pyright: reportPrivateUsage=false, reportAttributeAccessIssue=false
+# pyright: reportPrivateUsage=false, reportAttributeAccessIssue=false, reportPrivateImportUsage=false
 
 from __future__ import annotations
 

@@ -259,9 +259,10 @@ class _Operators:
         return lambda *tensors: without_autocast(device, lambda: self.outputs(*self._cast(tensors)))
 
     def _autocast_batched(self, device: str) -> Callable[..., Any]:
-        return lambda inputs, levels: without_autocast(
-            device, lambda: self.batched(self._cast(inputs), levels)
-        )
+        def run(inputs: list[Tensor], levels: Levels) -> list[Tensor]:
+            return without_autocast(device, lambda: self.batched(self._cast(inputs), levels))
+
+        return run
 
     def _cast(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         names = (i.name for i in self._mechanism.cascade.inputs)
