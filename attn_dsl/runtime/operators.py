@@ -255,12 +255,19 @@ class _Operators:
             )
         return below_autograd(self.tangents, keys, *given)
 
+    # Casts come first: behind a region nothing tells what it wants.
+
     def _autocast(self, device: str) -> Callable[..., Any]:
-        return lambda *tensors: without_autocast(device, lambda: self.outputs(*self._cast(tensors)))
+        def run(*tensors: Tensor) -> Any:
+            operands = self._cast(tensors)
+            return without_autocast(device, lambda: self.outputs(*operands))
+
+        return run
 
     def _autocast_batched(self, device: str) -> Callable[..., Any]:
         def run(inputs: list[Tensor], levels: Levels) -> list[Tensor]:
-            return without_autocast(device, lambda: self.batched(self._cast(inputs), levels))
+            operands = self._cast(inputs)
+            return without_autocast(device, lambda: self.batched(operands, levels))
 
         return run
 
