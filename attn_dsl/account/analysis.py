@@ -66,7 +66,7 @@ def live_operations(request: Request) -> int:
     """The operations of live elements in products, which is what torch counts of a call; of the backward pass alone where
     that is asked for. Errors as ``analyse``."""
     account = _Account(request, dtype_name(request.dtype, on_cpu=False), device(request.device))
-    program = account._backward() if request.backward else account._forward(request.tiles)
+    program = account.backward() if request.backward else account.forward(request.tiles)
     return sum(k.contractions.useful for k in program.kernels)
 
 
@@ -108,8 +108,8 @@ class _Account:
         cascade, request = self.request.cascade, self.request
         facts = facts_of(cascade, request.params, self.sizes, self.tensors)
         masks = tuple(account_mask(m, cascade, facts, request.params) for m in cascade.masks)
-        forward = self._forward(request.tiles)
-        backward = self._backward() if request.backward else None
+        forward = self.forward(request.tiles)
+        backward = self.backward() if request.backward else None
         shown = {n: v for n, v in self.sizes.items() if not n.startswith("_")}
         return Analysis(
             cascade.name, shown, dict(request.params), self.dtype, self.target.name, masks, forward, backward,
@@ -145,12 +145,13 @@ class _Account:
         lowering = lower(self.request.cascade, self._specialisation(self.request.cascade, self.request.tiles))
         return lowering, facts_of(lowering.cascade, self.request.params, self.sizes, self.tensors)
 
-    def _forward(self, tiles: tuple[int, int] | None) -> ProgramAccount:
+    def forward(self, tiles: tuple[int, int] | None) -> ProgramAccount:
+        """The forward pass, with the schedule's own tiles or these."""
         cascade = self.request.cascade
         lowering = lower(cascade, self._specialisation(cascade, tiles))
         return self._program(lowering, passes_as_written(cascade))
 
-    def _backward(self) -> ProgramAccount:
+    def backward(self) -> ProgramAccount:
         """The backward cascade, by the same rules; sums over rows that torch finishes are left out."""
         passes = self._derived()
         for index in passes.cascade.indices:
