@@ -93,8 +93,13 @@ def main(
     import os
 
     start = time.monotonic()
-    found = list(shown(run(chosen, dry, start + 60 * minutes, jobs or max(1, (os.cpu_count() or 2) - 1))))
-    summary = write(found, chosen, dry, out, time.monotonic() - start)
+    found: list[Outcome] = []
+    summary = "nothing was reached"
+    for outcome in shown(run(chosen, dry, start + 60 * minutes, jobs or max(1, (os.cpu_count() or 2) - 1))):
+        found.append(outcome)
+        summary = write(
+            found, chosen, dry, out, time.monotonic() - start
+        )  # at each, should the run be cut short
     print(summary)
     raise SystemExit(1 if any(o.wrong for o in found) else 0)
 

@@ -8,6 +8,7 @@ specialisation: the cache keeps what fitted.
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -18,6 +19,7 @@ from attn_dsl.codegen import generate
 from attn_dsl.codegen.program import Kernel, Program
 from attn_dsl.codegen.schedule import Schedule
 from attn_dsl.codegen.specialisation import Specialisation
+from attn_dsl.errors import TargetError
 from attn_dsl.ir.cascade import Cascade
 from attn_dsl.runtime.ahead_of_time import KernelResources, lower
 from attn_dsl.runtime.cache import Entry
@@ -37,20 +39,22 @@ LADDER = (
 
 @dataclass(frozen=True, slots=True)
 class _Fit:
-    """A kernel under a schedule."""
+    """A kernel under a schedule: what it takes, or what the compiler said when it refused."""
 
     schedule: Schedule
     lanes: int
-    resources: KernelResources
+    resources: KernelResources | TargetError
 
     @property
     def spilled(self) -> int:
-        """Bytes a thread."""
-        return self.resources.spilled_bytes
+        """Bytes a thread; of what cannot be compiled, more than any other."""
+        return sys.maxsize if isinstance(self.resources, TargetError) else self.resources.spilled_bytes
 
     def with_all_registers(self) -> Schedule | None:
         """The schedule for a kernel that spills although a thread could have more registers, else None: ptxas spills
         a few where that lets twice the programs onto a processor."""
+        if isinstance(self.resources, TargetError):
+            return None
         most = min(255, 65536 // (32 * self.resources.num_warps))
         held = self.spilled > 0 and self.resources.registers < most and self.schedule.max_registers is None
         is_cuda = self.resources.architecture.startswith("cuda")
@@ -59,7 +63,7 @@ class _Fit:
 
 def fitted(cascade: Cascade, specialisation: Specialisation) -> Program:
     """The program in which every kernel has the first schedule of the ladder with which it spills nothing, else the
-    one with which it spills least.
+    one with which it spills least. A schedule with which the compiler fails is passed over.
 
     What the user's schedule fixes stays. Raises what ``generate`` and ``lower`` raise.
     """
@@ -82,6 +86,9 @@ def fitted(cascade: Cascade, specialisation: Specialisation) -> Program:
         roomier = {k: s for k, fit in found.items() if (s := fit.with_all_registers()) is not None}
         for fits in (found, tried(roomier)):
             best = best | {k: fit for k, fit in fits.items() if fit.spilled < best[k].spilled}
+    for fit in best.values():
+        if isinstance(fit.resources, TargetError):
+            raise fit.resources
     return generate(cascade, specialisation, [fit.schedule for fit in best.values()])
 
 
@@ -100,12 +107,18 @@ def _fits(
     program: Program, schedules: Mapping[int, Schedule], specialisation: Specialisation
 ) -> dict[int, _Fit]:
     """What these kernels of a program take, which was generated with these schedules for them."""
-    kernels = [program.kernels[k] for k in schedules]
     with tempfile.TemporaryDirectory(prefix="attn_dsl_") as folder:
         source = Path(folder) / "kernels.py"
         source.write_text(program.source, encoding="utf-8")
-        found = lower(Entry(replace(program, kernels=tuple(kernels)), source), specialisation.architecture)
-    return {
-        k: _Fit(schedule, _lanes(kernel), resources)
-        for (k, schedule), kernel, resources in zip(schedules.items(), kernels, found, strict=True)
-    }
+
+        def taken(kernel: Kernel) -> KernelResources | TargetError:
+            try:
+                (found,) = lower(
+                    Entry(replace(program, kernels=(kernel,)), source), specialisation.architecture
+                )
+            except TargetError as error:  # a compiler may fail at some tiles and not at others
+                return error
+            return found
+
+        kernels = {k: program.kernels[k] for k in schedules}
+        return {k: _Fit(schedules[k], _lanes(kernel), taken(kernel)) for k, kernel in kernels.items()}
