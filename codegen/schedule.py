@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeGuard
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,3 +21,20 @@ class Schedule:
     num_warps: int | None = None
     num_stages: int | None = None
     max_registers: int | None = None
+
+    def fault(self) -> tuple[str, str] | None:
+        """What no kernel can have, and what it can: a tile that is no power of two would be another in silence."""
+        powers = {"row_tile": (16, 4096), "stream_tile": (16, 4096), "num_warps": (1, 32)}
+        for name, (least, most) in powers.items():
+            given: object = getattr(self, name)
+            if given is not None and not (_is_within(given, least, most) and given.bit_count() == 1):
+                return f"{name}={given!r}", f"a power of two from {least} to {most}"
+        for name, most in (("num_stages", 16), ("max_registers", 255)):
+            given = getattr(self, name)
+            if given is not None and not _is_within(given, 1, most):
+                return f"{name}={given!r}", f"an integer from 1 to {most}"
+        return None
+
+
+def _is_within(given: object, least: int, most: int) -> TypeGuard[int]:
+    return isinstance(given, int) and not isinstance(given, bool) and least <= given <= most

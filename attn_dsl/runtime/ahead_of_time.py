@@ -22,6 +22,7 @@ _INSTRUCTIONS = {
     "wgmma": "wgmma.mma_async", "tma": "cp.async.bulk.tensor", "tcgen05": "tcgen05.mma", "mma": "mma.sync",
     "cp_async": "cp.async.c", "mfma": "v_mfma",
 }  # fmt: skip
+_ARCHITECTURE = r"cuda:([789]\d|1[0-2]\d)|hip:gfx(9[0-5][0-9a-f]|1[0-2][0-9a-f]{2})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,12 @@ def lower(entry: Entry, architecture: str) -> tuple[KernelResources, ...]:
     return tuple(_compile(getattr(module, k.name), k, architecture) for k in entry.program.kernels)
 
 
+def require_architecture(name: str) -> None:
+    """TargetError for one that no GPU has: told of it, Triton writes its program to the terminal."""
+    if not re.fullmatch(_ARCHITECTURE, name):
+        raise _no_architecture(name)
+
+
 def assembly(entry: Entry, architecture: str) -> tuple[str, ...]:
     """The assembly of every kernel of an entry: PTX, or that of an AMD GPU."""
     module, target = import_source(entry), _target(architecture)
@@ -73,11 +80,12 @@ def _target(architecture: str) -> Any:
         return GPUTarget("cuda", int(name), 32)
     if vendor == "hip" and name.startswith("gfx"):
         return GPUTarget("hip", name, 64 if name.startswith("gfx9") else 32)
-    raise TargetError(
-        Diagnostic(
-            f"there is no architecture '{architecture}'", help="cuda:80, cuda:90, cuda:100 or hip:gfx942"
-        )
-    )
+    raise _no_architecture(architecture)
+
+
+def _no_architecture(name: str) -> TargetError:
+    help = "cuda:80, cuda:90, cuda:100 or hip:gfx942"
+    return TargetError(Diagnostic(f"there is no architecture '{name}'", help=help))
 
 
 def _built(function: Any, kernel: Kernel, architecture: str) -> Any:

@@ -57,6 +57,9 @@ def _require_schedule(given: object) -> None:
     if given is not None and not isinstance(given, Schedule):
         example = "Schedule(row_tile=64, stream_tile=64)"
         raise ArgumentError(Diagnostic(f"schedule is of type {type(given).__name__}", help=f"give {example}"))
+    wrong = None if given is None else given.fault()
+    if wrong is not None:
+        raise ArgumentError(Diagnostic(f"the schedule has {wrong[0]}", help=wrong[1]))
 
 
 @contextmanager
@@ -137,7 +140,7 @@ class Attention:
     def source(
         self,
         target: str = "triton",
-        dtype: torch.dtype = torch.bfloat16,
+        dtype: torch.dtype | str = torch.bfloat16,
         architecture: str = "cuda:90",
         *,
         backward: bool = False,
@@ -152,6 +155,7 @@ class Attention:
         from attn_dsl.codegen import generate
 
         with _sources(self.specification):
+            dtype = _real_dtype(dtype)
             kernels = self._kernels(backward, dtype)
             spec = kernels.specialisation(*_typical(kernels, dtype, sizes), architecture)
             return generate(kernels.cascade, spec).source
@@ -159,16 +163,18 @@ class Attention:
     def lower(
         self,
         architecture: str,
-        dtype: torch.dtype = torch.bfloat16,
+        dtype: torch.dtype | str = torch.bfloat16,
         *,
         backward: bool = False,
         **sizes: int,
     ) -> tuple[Any, ...]:
         """Compile ahead of time for ``cuda:80``, ``cuda:90``, ``cuda:100``, ``hip:gfx942``...; no GPU is needed.
         The resources of each kernel, in order; ``backward``: of the backward pass."""
-        from attn_dsl.runtime.ahead_of_time import lower
+        from attn_dsl.runtime.ahead_of_time import lower, require_architecture
 
         with _sources(self.specification):
+            require_architecture(architecture)
+            dtype = _real_dtype(dtype)
             kernels = self._kernels(backward, dtype)
             entry = kernels.entry(*_typical(kernels, dtype, sizes), architecture)
             return lower(entry, architecture)
@@ -265,6 +271,13 @@ class Attention:
 def _is_abstract(value: object) -> bool:
     """Whether torch is to see a call with this argument as an operator: a tensor of a subclass, or without data."""
     return isinstance(value, torch.Tensor) and (type(value) not in PLAIN or value.is_meta)
+
+
+def _real_dtype(given: torch.dtype | str) -> torch.dtype:
+    """``torch.bfloat16``, given as such or as ``bf16``."""
+    from attn_dsl.account.call import dtype_name
+
+    return DTYPES[dtype_name(given, on_cpu=False)]
 
 
 def _typical(

@@ -52,10 +52,6 @@ CALLS: dict[str, Call] = {
     "disagreeing_lengths": call(V=torch.zeros(2, 2, 5, 3)),
     "composite_not_divisible": call(Q=torch.zeros(2, 5, 5, 8)),
     "other_device": call(K=torch.zeros(2, 2, 6, 8, device="meta")),
-    "all_on_a_device_without_kernels": call(
-        Q=torch.zeros(2, 4, 5, 8, device="meta"), K=torch.zeros(2, 2, 6, 8, device="meta"),
-        V=torch.zeros(2, 2, 6, 3, device="meta"), start=torch.zeros(2, dtype=torch.int32, device="meta"),
-    ),
     "nested": lambda: call(K=torch.nested.nested_tensor([torch.zeros(2, 6, 8)] * 2))(),
     "jagged": lambda: call(
         K=torch.nested.nested_tensor([torch.zeros(6, 8), torch.zeros(3, 8)], layout=torch.jagged)
@@ -72,6 +68,12 @@ CALLS: dict[str, Call] = {
     "directory": compiled(Path(".")),
     "text_without_newline": compiled("attention a"),
     "schedule_of_another_type": compiled(GROUPED, window=4, schedule=64),
+    "schedule_tile": compiled(GROUPED, window=4, schedule=attn_dsl.Schedule(row_tile=24)),
+    "schedule_stages": compiled(GROUPED, window=4, schedule=attn_dsl.Schedule(num_stages=0)),
+    "architecture_of_no_gpu": lambda: attn_dsl.compile(GROUPED, window=4).lower("cuda:999"),
+    "architecture_of_no_amd_gpu": lambda: attn_dsl.compile(GROUPED, window=4).lower("hip:gfx000"),
+    "source_of_no_dtype": lambda: attn_dsl.compile(GROUPED, window=4).source(dtype="bfloat17"),  # pyright: ignore[reportArgumentType]
+    "lower_of_no_dtype": lambda: attn_dsl.compile(GROUPED, window=4).lower("cuda:80", dtype=torch.int8),
     "architecture_unknown": lambda: attn_dsl.compile(GROUPED, window=4).lower("cuda90"),
     "size_unknown": lambda: attn_dsl.compile(GROUPED, window=4).source(f=64),
     "source_of_no_target": lambda: attn_dsl.compile(GROUPED, window=4).source(target="metal"),
