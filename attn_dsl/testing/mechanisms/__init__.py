@@ -10,7 +10,7 @@ made of them. Every part is chosen for itself, so that most combinations are new
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hypothesis import strategies as st
 
@@ -18,8 +18,9 @@ from attn_dsl.codegen.schedule import Schedule
 from attn_dsl.language.load import load_text
 from attn_dsl.runtime.params import resolve_params
 from attn_dsl.testing.choices import Choices
-from attn_dsl.testing.mechanisms.frame import frame
+from attn_dsl.testing.mechanisms.frame import Frame, frame
 from attn_dsl.testing.mechanisms.masks import guard
+from attn_dsl.testing.mechanisms.names import other_names, renamed
 from attn_dsl.testing.mechanisms.results import results, two_streams
 from attn_dsl.testing.mechanisms.scores import product, score
 from attn_dsl.testing.mechanisms.weights import weights
@@ -32,26 +33,45 @@ _SCHEDULES = (Schedule(16, 16), Schedule(32, 16), Schedule(), Schedule(16, 32))
 
 @dataclass(frozen=True, slots=True)
 class Mechanism:
-    """A random mechanism and a call of it."""
+    """A random mechanism and a call of it. ``params``: those that do not have their default."""
 
     text: str
+    params: dict[str, int]
     schedule: Schedule
     example: Example
 
     def __str__(self) -> str:
         tiles = f"{self.schedule.row_tile or 'default'} x {self.schedule.stream_tile or 'default'}"
-        return f"{self.text}\n{self.example}\ntiles     {tiles}"
+        params = "".join(f"\n{name:<9} {value}" for name, value in self.params.items())
+        return f"{self.text}\n{self.example}{params}\ntiles     {tiles}"
 
 
 def specification(choices: Choices) -> str:
     """The text of one random mechanism."""
+    return _drawn(choices)[0]
+
+
+def _drawn(choices: Choices) -> tuple[str, dict[str, int]]:
+    """A text, and what its params are given beside their defaults; once in six under other names."""
     f = frame(choices)
+    text = f.text(_statements(f))
+    if not choices.once_in(6):
+        return text, f.params
+    names = other_names(choices, text, f.taken)
+    return renamed(text, names), {names.get(n, n): value for n, value in f.params.items()}
+
+
+def _statements(f: Frame) -> list[str]:
+    """State all there is; the outputs."""
     s = product(f)
     x = f.define("X", f.pair, "=", score(f, s), guard(f, s))
-    if choices.once_in(12):
-        return f.text(two_streams(f, x))
+    if f.choices.once_in(12):
+        return two_streams(f, x)
     p = f.define("P", f.pair, "=", weights(f, x, s))
-    return f.text(results(f, x, p))
+    outputs = results(f, x, p)
+    if f.choices.once_in(12):  # nothing reads it
+        f.tensor("spare", f.one_of(f.row, f.batch, ""), f.one_of("", "i32"))
+    return outputs
 
 
 @st.composite
@@ -61,8 +81,9 @@ def specifications(draw: st.DrawFn) -> str:
 
 
 def mechanism(choices: Choices, limits: Limits = SMALL) -> Mechanism:
-    """One random mechanism with the arguments of a call."""
-    text = specification(choices)
+    """One random mechanism with the arguments of a call; of limits that let NaN and infinities in, a fifth have some."""
+    text, params = _drawn(choices)
     schedule = choices.among(_SCHEDULES)
     cascade = load_text(text).cascade
-    return Mechanism(text, schedule, make_example(cascade, resolve_params(cascade, {}), choices, limits))
+    limits = replace(limits, specials=choices.once_in(5) and limits.specials)
+    return Mechanism(text, params, schedule, make_example(cascade, resolve_params(cascade, params), choices, limits))

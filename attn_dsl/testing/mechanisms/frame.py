@@ -9,6 +9,9 @@ from attn_dsl.testing.choices import Choices
 # How indices that stand side by side are declared where they are one dimension.
 COMPOSITES = {"g,r": "(g r)", "x,y": "(x y)", "u,v": "(u v)"}
 
+# Values of integer params that a text cannot have as a default.
+_EXTREMES = (4, 2**63 - 1, 0, -1, 2**31, 2**31 - 1, 2**32 + 2, -(2**31), 2**62)
+
 
 def joined(*indices: str) -> str:
     """Indices as they stand between brackets; empty parts left out."""
@@ -18,7 +21,8 @@ def joined(*indices: str) -> str:
 @dataclass(slots=True)
 class Frame:
     """``lead``: the indices before a row's own, batch and heads; ``key_lead``: those of them that keys have too;
-    ``query``, ``key``: of a row and of a key; ``at_query``, ``at_key``: their positions as expressions."""
+    ``query``, ``key``: of a row and of a key; ``at_query``, ``at_key``: their positions as expressions; ``params``:
+    what a call gives those that have another value than their default."""
 
     choices: Choices
     lead: str
@@ -31,6 +35,7 @@ class Frame:
     heads: list[str] = field(default_factory=list[str])
     lines: list[str] = field(default_factory=list[str])
     taken: set[str] = field(default_factory=set[str])
+    params: dict[str, int] = field(default_factory=dict[str, int])
 
     @property
     def row(self) -> str:
@@ -107,6 +112,13 @@ class Frame:
             return str(value)
         name = self.fresh("n")
         self.heads.append(f"param {name}: int = {value}" if form == 4 else f"let {name} = {value}")
+        return name
+
+    def extreme(self) -> str:
+        """An integer param that is given a value near the ends of a width, or beyond what there is."""
+        name = self.fresh("w")
+        self.heads.append(f"param {name}: int = 4")
+        self.params[name] = self.choices.among(_EXTREMES)
         return name
 
     def real(self, *values: float) -> str:

@@ -151,11 +151,36 @@ def _library(f: Frame) -> str:
     )  # fmt: skip
 
 
+def _remainders(f: Frame) -> str:
+    """Integers of any size, of both signs and 0, in remainders, quotients and shifts."""
+    i, j = f.at_query, f.at_key
+    code = f.tensor("code", joined(f.batch, f.key), f.one_of("i32", "i64", "i8"))
+    return f.one_of(
+        f"{code} % 3 != 1", f"{code} % -4 > -2", f"{code} // 1000 < {j}", f"{i} % {code} < 2", f"({i} - {j}) % {code} == 0",
+        f"({code} >> {j}) & 1 == 0", f"({code} & 255) > {i}", f"{code} % ({j} + 1) >= 0", f"{i} // {code} <= {j}",
+        f"({j} - {i}) % -3 == 0", f"({i} - {j}) // -4 >= 0", f"({j} << 3) % 7 != 2", f"{code} <= {j} or {j} <= {i}",
+    )  # fmt: skip
+
+
+def _real_remainders(f: Frame) -> str:
+    age, limit = f.tensor("age", joined(f.batch, f.key)), f.per_head("limit")
+    return f.one_of(f"{age} % 0.5 < 0.25", f"{age} // {limit} > 0", f"not {age} % {limit} < 0", f"{age} % -3 > -2")
+
+
+def _wide(f: Frame) -> str:
+    """A window or a bound that may be as large as integers are."""
+    i, j, w = f.at_query, f.at_key, f.extreme()
+    return f.one_of(
+        f"{i} - {j} < {w}", f"abs({i} - {j}) <= {w}", f"{j} < {w}", f"{j} >= {w}", f"{i} - {j} > {w}",
+        f"min({w}, 6) > {i} - {j}", f"{j} % {w} <= {i}", f"{i} // {w} == {j} // {w}",
+    )  # fmt: skip
+
+
 def _scores(f: Frame, score: str) -> str:
     return f"{score} {f.one_of('>', '<')} {f.one_of('-0.5', '0', '1.5')}"
 
 
 _ATOMS: tuple[Callable[[Frame], str], ...] = (
     _order, _band, _ends, _strides, _blocks, _bits, _packed, _documents, _gathered, _lengths, _starts, _windows, _table,
-    _heads, _reals, _ends_aligned, _library,
+    _heads, _reals, _ends_aligned, _library, _remainders, _real_remainders, _wide,
 )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from attn_dsl.testing.mechanisms.frame import Frame, joined
+from attn_dsl.testing.mechanisms.taps import convolved, moving
 from attn_dsl.testing.mechanisms.terms import unary
 
 
@@ -99,17 +100,7 @@ def _paged(f: Frame, base: str, place: str, own: str, feature: str) -> str:
     return f"{pool} * {f.tensor('gate' + base, place)}"
 
 
-def _convolved(f: Frame, base: str, place: str, own: str, feature: str) -> str:
-    if "," in own:
-        return f.tensor(base, joined(place, feature))
-    f.index("t", "3")
-    lead = place.removesuffix(own).rstrip(",")
-    x = f.tensor(
-        base, joined(place, feature), read=joined(lead, f"{own} + t - {f.one_of('1', '2')}", feature)
-    )
-    return f.define(f"{base}c", joined(place, feature), "+=", f"{f.tensor('W' + base, 't')} * {x}")
-
-
 _PROLOGUES: tuple[Prologue, ...] = (
-    _pointwise, _gated, _integers, _normalised, _reversed, _shifted, _gathered, _paged, _convolved,
+    _pointwise, _gated, _integers, _normalised, _reversed, _shifted, _gathered, _paged, convolved,
+    convolved, moving,
 )  # fmt: skip

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from attn_dsl.testing.mechanisms.frame import Frame, joined
+from attn_dsl.testing.mechanisms.masks import predicate
 from attn_dsl.testing.mechanisms.operands import along, key, query
+from attn_dsl.testing.mechanisms.taps import of_scores
 from attn_dsl.testing.mechanisms.terms import term, unary
 
 
@@ -40,7 +42,7 @@ def _two_products(f: Frame) -> str:
     second = f"{f.tensor('Qr', joined(f.row, 'c'))} * {f.tensor('Kr', joined(f.key_row, 'c'))}"
     if f.choices.once_in(2):
         return f.define("SS", f.pair, "=", f"{s} + {f.define('R', f.pair, '+=', second)}")
-    f.state(s.split("[")[0], f.pair, "+=", second)
+    f.state(s.split("[")[0], f.pair, "+=", second, predicate(f, depth=0) if f.choices.once_in(3) else "")
     return s
 
 
@@ -168,7 +170,30 @@ def _running(f: Frame, x: str, s: str) -> str:
     return f"{x} + {total} - {at_key}"
 
 
+def _remainders(f: Frame, x: str, s: str) -> str:
+    """Of integers and of reals, by divisors of both signs, that may be 0 or larger than what is divided."""
+    i, j = f.at_query, f.at_key
+    if f.choices.once_in(2):
+        age, divisor = f.tensor("age", joined(f.batch, f.key)), f.one_of("1.5", "-0.7", "3", f.per_head("limit"))
+        return f.one_of(f"{x} + 0.1 * ({age} % {divisor})", f"{x} + clamp({age} // {divisor}, -3, 3)")
+    code = f.tensor("code", joined(f.batch, f.key), f.one_of("i32", "i64", "i8"))
+    return f.one_of(
+        f"{x} + 0.1 * ({code} % 7)", f"{x} + 0.1 * (({i} - {j}) % -3)", f"({x}) * ({code} // 3 % 5)",
+        f"{x} + 0.1 * clamp({i} // {code}, -9, 9)", f"{x} - 0.1 * (({code} >> 3) & 7)", f"{x} + 0.1 * ({j} << 1) / (1 + {i})",
+        f"{x} + clamp({code}, -2, 2) % ({j} - {i})",
+    )  # fmt: skip
+
+
+def _beside(f: Frame, x: str, s: str) -> str:
+    """A mask on one operand only."""
+    y = f.define("Y", f.pair, "=", f.one_of(s, f"tanh({s})"), predicate(f, depth=1))
+    return f.one_of(
+        f"{x} + default({y}, 0.1)", f"max({x}, default({y}, -1))", f"({y} if present({y}) else {x})", f"{x} - {y}",
+        f"({x}) * (1 + present({y}))", f"({x} if {f.at_key} < {f.at_query} else {y})",
+    )  # fmt: skip
+
+
 _STEPS: tuple[Callable[[Frame, str, str], str], ...] = (
     _function, _bias, _distances, _slope, _temperature, _function, _conditional, _by_position, _labels, _noise, _expression,
-    _running,
+    _running, of_scores, _remainders, _beside,
 )  # fmt: skip

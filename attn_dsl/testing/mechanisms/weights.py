@@ -43,6 +43,22 @@ def _by_hand(f: Frame, x: str, s: str) -> str:
     return f"{w} / {f.one_of(total, f'(1 + {total})', f'sqrt({total})')}"
 
 
+def _extrema(f: Frame, x: str, s: str) -> str:
+    """Folds that follow extrema with other bodies than a softmax's, and sums of terms that cancel."""
+    m = f.define("m", f.row, f.one_of("max=", "min="), x)
+    other = f.define("M", f.row, f.one_of("min=", "max="), f.one_of(s, f"abs({s})", f"-({x})"))
+    w = f.define("w", f.pair, "=", f.one_of(
+        f"exp({x} - {m})", f"exp(min({s} + {m}, 3))", f"exp({s} + {m})", f"({x}) / (0.5 + abs({m}))", f"{m} - {x}",
+        f"exp(-abs({x} - {m}))", f"({x} - {m}) * exp2(-abs({s} - {other}))", f"exp({x} - max({m}, {other}))",
+    ))  # fmt: skip
+    sign = f"(1 - 2 * ({f.at_key} % 2))"
+    total = f.define("l", f.row, "+=", f.one_of(w, f"{w} * {sign}", f"{w} - exp(min({s}, 2))", f"{w} * {m}"))
+    return f.one_of(
+        f"{w} / (0.1 + abs({total}))", f"{w} * {m} / (0.5 + abs({other}))", f"{w} + {total} * 0.01",
+        f"{w} * ({m} - {other})", w,
+    )  # fmt: skip
+
+
 def _range(f: Frame, x: str, s: str) -> str:
     """Between two extremes of the row."""
     lo, hi = f.define("lo", f.row, "min=", x), f.define("hi", f.row, "max=", x)
@@ -153,4 +169,5 @@ def _sampled(f: Frame, x: str, s: str) -> str:
 _NORMALISERS: tuple[Callable[[Frame, str, str], str], ...] = (
     _softmax, _softmax, _pointwise, _by_magnitude, _by_hand, _range, _centred, _renormalised, _difference, _decaying,
     _by_keys, _products, _logical, _counted, _at_the_best, _function, _function, _sampled,
+    _extrema, _extrema,
 )  # fmt: skip
