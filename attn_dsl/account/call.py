@@ -135,7 +135,11 @@ def facts_of(
 ) -> Facts:  # fmt: skip
     """What is known of the call, tensors as numpy arrays."""
     arrays = {
-        n: (t.float() if t.dtype in (torch.bfloat16, torch.float16) else t).detach().cpu().numpy()
+        n: (t.float() if t.dtype in (torch.bfloat16, torch.float16) else t)
+        .detach()
+        .cpu()
+        .resolve_neg()
+        .numpy()
         for n, t in tensors.items()
     }
     return Facts(cascade, params, sizes, arrays)

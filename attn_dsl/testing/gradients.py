@@ -24,7 +24,9 @@ from attn_dsl.ir.walk import transform
 from attn_dsl.reference import evaluate
 from attn_dsl.rewrites.definitions import fresh_name, map_expressions
 from attn_dsl.runtime.sizes import NAMES, bind, evaluate_size
+from attn_dsl.testing.adjoints import adjoints
 from attn_dsl.testing.checking import Verdict
+from attn_dsl.testing.choices import Choices, replay
 from attn_dsl.testing.rounding import Bounded, bounded_results
 from attn_dsl.testing.strategies import Example
 from attn_dsl.testing.tolerance import compare
@@ -36,9 +38,9 @@ if TYPE_CHECKING:
 RULE = 1e-4
 
 
-def judge_gradients(attention: Attention, example: Example) -> Verdict:
-    """Compare the gradients of all floating arguments, for random adjoints, with their meaning. NotLoweredError where a
-    mechanism has none."""
+def judge_gradients(attention: Attention, example: Example, choices: Choices | None = None) -> Verdict:
+    """Compare the gradients of all floating arguments, for random adjoints, with their meaning. ``choices``: how the
+    adjoints lie in memory, and which outputs have none. NotLoweredError where a mechanism has none."""
     leaves = {
         n: t.detach().requires_grad_() if t.is_floating_point() else t for n, t in example.arguments.items()
     }
@@ -46,8 +48,8 @@ def judge_gradients(attention: Attention, example: Example) -> Verdict:
     try:
         outputs = attention(**leaves)
         outputs = outputs if isinstance(outputs, tuple) else (outputs,)
-        adjoints = _adjoints(outputs)
-        given = [(o, a) for o, a in zip(outputs, adjoints, strict=True) if o.requires_grad]
+        sent = adjoints(outputs, choices or replay(()))
+        given = [(o, a) for o, a in zip(outputs, sent, strict=True) if o.requires_grad and a is not None]
         if not given:
             return Verdict("")
         found = torch.autograd.grad(
@@ -59,17 +61,12 @@ def judge_gradients(attention: Attention, example: Example) -> Verdict:
     except Exception as error:  # noqa: BLE001  (a generated kernel may fail in any way)
         return Verdict(f"raised {type(error).__name__}: {error}")
     gradients = dict(zip(wanted, found, strict=True))
-    expected = _meaning(attention, example.arguments, adjoints)
-    return _compared(gradients, expected, _bounds(attention, example.arguments, outputs, adjoints))
-
-
-def _adjoints(outputs: tuple[Tensor, ...]) -> list[Tensor]:
-    generator = torch.Generator().manual_seed(7)
-    return [torch.randn(o.shape, generator=generator).to(o.device, o.dtype) for o in outputs]
+    expected = _meaning(attention, example.arguments, sent)
+    return _compared(gradients, expected, _bounds(attention, example.arguments, outputs, sent))
 
 
 def _meaning(
-    attention: Attention, arguments: Mapping[str, Tensor], adjoints: list[Tensor]
+    attention: Attention, arguments: Mapping[str, Tensor], sent: list[Tensor | None]
 ) -> dict[str, Tensor]:
     """By autograd, in f64."""
     exact = {
@@ -79,8 +76,8 @@ def _meaning(
     sizes = bind(cascade, attention.params, (), dict(arguments)).sizes
     found = evaluate(cascade, attention.params, exact, sizes, torch.float64)
     wanted = {n: t for n, t in exact.items() if t.requires_grad}
-    pairs = [(found[o.name], a) for o, a in zip(cascade.outputs, adjoints, strict=True)]
-    pairs = [(o, a.double()) for o, a in pairs if o.requires_grad]
+    pairs = [(found[o.name], a) for o, a in zip(cascade.outputs, sent, strict=True)]
+    pairs = [(o, a.double()) for o, a in pairs if o.requires_grad and a is not None]
     if not pairs:
         return {n: torch.zeros_like(t) for n, t in wanted.items()}
     gradients = torch.autograd.grad(
@@ -91,7 +88,10 @@ def _meaning(
 
 
 def _bounds(
-    attention: Attention, arguments: Mapping[str, Tensor], outputs: tuple[Tensor, ...], adjoints: list[Tensor]
+    attention: Attention,
+    arguments: Mapping[str, Tensor],
+    outputs: tuple[Tensor, ...],
+    sent: list[Tensor | None],
 ) -> tuple[dict[str, Tensor], dict[str, Bounded]]:
     """What the rule says the gradients are, in f64; and what kernels may make of them."""
     at_launch = launch_params(attention.cascade)
@@ -100,7 +100,11 @@ def _bounds(
     passes = backward(bind_params(attention.cascade, fixed, {}), wanted, "f32")
     whole = one_cascade(passes)
     names = [o.name for o in attention.cascade.outputs]
-    seeds = {passes.seeds[n]: a for n, a in zip(names, adjoints, strict=True) if n in passes.seeds}
+    seeds = {
+        passes.seeds[n]: torch.zeros_like(o) if a is None else a
+        for n, o, a in zip(names, outputs, sent, strict=True)
+        if n in passes.seeds
+    }
     given = {**{n: t.detach() for n, t in arguments.items()}, **seeds}
     sizes = dict(bind(attention.cascade, attention.params, (), dict(arguments)).sizes)
     for index in whole.indices:

@@ -47,6 +47,14 @@ def integer_range(declared: Input, cascade: Cascade, sizes: Mapping[str, int]) -
     return IntegerRange(0, _LABELS)
 
 
+def is_only_added(declared: Input, cascade: Cascade) -> bool:
+    """Whether an input is read as an operand of a sum of two, and nowhere else: a bias."""
+    nodes = [node for expr in expressions(cascade) for node in walk(expr)]
+    sums = [n for n in nodes if isinstance(n, Op) and n.name == "add"]
+    added = sum(isinstance(a, Read) and a.tensor == declared.name for n in sums for a in n.args)
+    return added > 0 and added == sum(isinstance(n, Read) and n.tensor == declared.name for n in nodes)
+
+
 def expressions(cascade: Cascade) -> Iterator[Expr]:
     """Every expression of the statements."""
     for statement in cascade.statements:

@@ -38,7 +38,7 @@ def lives(
     """What is counted for each streamed contribution of the normal form, all integer inputs given."""
     flow = Dependence(cascade)
     roles = assign_roles(flow)
-    samples = {n: t.numpy() for n, t in arguments.items() if not t.is_floating_point()}
+    samples = {n: t.resolve_neg().numpy() for n, t in arguments.items() if not t.is_floating_point()}
     facts = Facts(cascade, params, sizes, samples)
     for target in roles.streamed:
         for part in (p for p in flow.by_target[target] if isinstance(p, Einsum) and not p.is_keyed):
@@ -68,7 +68,7 @@ def test_live_elements_of_random_mechanisms(chunk: int) -> None:
     for number in range(chunk * 15, chunk * 15 + 15):
         found = mechanism(spread(31, number))
         written = load_text(found.text).cascade
-        params = resolve_params(written, {})
+        params = resolve_params(written, found.params)
         arguments = found.example.arguments
         sizes = solve_sizes(written, params, arguments)
         cascade = normal_form(written)
@@ -111,7 +111,7 @@ def made(predicate: str, seed: int) -> tuple[Cascade, Facts, World]:
         "other": torch.randint(-2, 5, (SIZES["u"],), generator=generator),
     }
     params = {"w": 3, "a": 0.5}
-    facts = Facts(cascade, params, SIZES, {n: t.numpy() for n, t in tensors.items()})
+    facts = Facts(cascade, params, SIZES, {n: t.resolve_neg().numpy() for n, t in tensors.items()})
     return cascade, facts, World(params, SIZES, tensors)
 
 

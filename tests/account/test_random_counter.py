@@ -19,7 +19,7 @@ def agrees(number: int) -> bool | None:
     """Whether the two agree; None where there is no kernel, or no product in it."""
     found = mechanism(spread(SEED, number))
     try:
-        attention = attn_dsl.compile(found.text, target="cpu", schedule=found.schedule)
+        attention = attn_dsl.compile(found.text, target="cpu", schedule=found.schedule, params=found.params)
         arguments = found.example.arguments
         sizes = solve_sizes(attention.cascade, attention.params, arguments)
         named = {n: v for n, v in sizes.items() if not n.startswith("_")}

@@ -57,7 +57,7 @@ def test_random_mechanisms(number: int) -> None:
     """<t, vjp(c)> = <c, jvp(t)>, and jvp(t) is torch's own."""
     found = mechanism(spread(3, number), TINY)
     cascade = load_text(found.text).cascade
-    params, sizes = resolve_params(cascade, {}), found.example.sizes
+    params, sizes = resolve_params(cascade, found.params), found.example.sizes
     arguments = doubled(found.example.arguments)
     arguments |= drawn_like(arguments, 5)
     along = drawn_like(arguments, 6)

@@ -14,7 +14,7 @@ from attn_dsl.runtime.params import resolve_params
 from attn_dsl.runtime.sizes import bind
 from attn_dsl.testing import examples
 from attn_dsl.testing.choices import Choices, spread
-from attn_dsl.testing.layouts import Layout, laid_out
+from attn_dsl.testing.layouts import Layout, laid_out, negated
 from attn_dsl.testing.rounding import bounded_results
 from attn_dsl.testing.sizes import Role, roles
 from attn_dsl.testing.strategies import Limits, make_example
@@ -57,6 +57,17 @@ def test_layouts_have_the_shape_and_are_what_they_are_called(data: st.DataObject
         assert tensor.stride(-1) == 2
     if layout is Layout.CONTIGUOUS:
         assert tensor.is_contiguous()
+    assert tensor.is_neg() == (layout is Layout.NEGATED)
+    if layout is Layout.OFFSET:
+        assert tensor.storage_offset() == 1
+    if layout is Layout.OVERLAPPING and tensor.numel():
+        assert tensor.untyped_storage().nbytes() == 4 * (sum(shape) - len(shape) + 1)
+
+
+def test_a_negated_view_has_the_same_numbers() -> None:
+    x = torch.randn(3, 4)
+    assert negated(x).is_neg()
+    assert torch.equal(negated(x), x)
 
 
 INTEGERS = """attention integers

@@ -27,7 +27,9 @@ from attn_dsl.testing.mechanisms.weights import weights
 from attn_dsl.testing.strategies import Example, Limits, make_example
 
 # Small, but of several tiles: a case shall take a tenth of a second.
-SMALL = Limits(dtypes=("f32", "bf16", "f16"), longest=40, widest=24, work=1 << 16)
+SMALL = Limits(
+    dtypes=("f32", "bf16", "f16"), longest=40, widest=24, work=1 << 16, gaps=True, extremes=True, repeats=True
+)  # fmt: skip
 _SCHEDULES = (Schedule(16, 16), Schedule(32, 16), Schedule(), Schedule(16, 32))
 
 
@@ -86,4 +88,6 @@ def mechanism(choices: Choices, limits: Limits = SMALL) -> Mechanism:
     schedule = choices.among(_SCHEDULES)
     cascade = load_text(text).cascade
     limits = replace(limits, specials=choices.once_in(5) and limits.specials)
-    return Mechanism(text, params, schedule, make_example(cascade, resolve_params(cascade, params), choices, limits))
+    return Mechanism(
+        text, params, schedule, make_example(cascade, resolve_params(cascade, params), choices, limits)
+    )

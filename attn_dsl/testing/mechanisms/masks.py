@@ -164,7 +164,9 @@ def _remainders(f: Frame) -> str:
 
 def _real_remainders(f: Frame) -> str:
     age, limit = f.tensor("age", joined(f.batch, f.key)), f.per_head("limit")
-    return f.one_of(f"{age} % 0.5 < 0.25", f"{age} // {limit} > 0", f"not {age} % {limit} < 0", f"{age} % -3 > -2")
+    return f.one_of(
+        f"{age} % 0.5 < 0.25", f"{age} // {limit} > 0", f"not {age} % {limit} < 0", f"{age} % -3 > -2"
+    )
 
 
 def _wide(f: Frame) -> str:

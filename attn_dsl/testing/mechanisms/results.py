@@ -14,6 +14,8 @@ def results(frame: Frame, x: str, p: str) -> list[str]:
     outputs = [] if frame.choices.once_in(20) else [_main(frame, p)]
     for _ in range(frame.choices.among((0, 1, 0, 2, 0))):
         outputs.append(frame.choices.among(_STATISTICS)(frame, x, p))
+    if frame.choices.once_in(40):
+        outputs.append(_scalar(frame, x, p))
     return outputs or [frame.choices.among(_STATISTICS)(frame, x, p)]
 
 
@@ -173,5 +175,5 @@ def _scalar(f: Frame, x: str, p: str) -> str:
 
 _STATISTICS: tuple[Callable[[Frame, str, str], str], ...] = (
     _logsumexp, _extreme, _count, _entropy, _moment, _truth, _position, _expected_place, _product, _of_keys, _pairs,
-    _other_values, _values_along, _scalar,
+    _other_values, _values_along,
 )  # fmt: skip

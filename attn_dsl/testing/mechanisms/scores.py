@@ -174,7 +174,10 @@ def _remainders(f: Frame, x: str, s: str) -> str:
     """Of integers and of reals, by divisors of both signs, that may be 0 or larger than what is divided."""
     i, j = f.at_query, f.at_key
     if f.choices.once_in(2):
-        age, divisor = f.tensor("age", joined(f.batch, f.key)), f.one_of("1.5", "-0.7", "3", f.per_head("limit"))
+        age, divisor = (
+            f.tensor("age", joined(f.batch, f.key)),
+            f.one_of("1.5", "-0.7", "3", f.per_head("limit")),
+        )
         return f.one_of(f"{x} + 0.1 * ({age} % {divisor})", f"{x} + clamp({age} // {divisor}, -3, 3)")
     code = f.tensor("code", joined(f.batch, f.key), f.one_of("i32", "i64", "i8"))
     return f.one_of(

@@ -1,9 +1,9 @@
 """Random taps: what is read at several places beside its own and weighted, summed at once or kept for a later sum.
 
-    index t < 3
-    Kc[b,j,d]   += WK[t] * K[b,j + 1 - t,d]          summed
-    Kt[b,j,t,d]  = WK[t] * K[b,j + 1 - t,d]          kept
-    Z[b,i,j]    += tapsS[t,s] * S[b,i - t,j + 1 - s]     in two dimensions, of scores
+index t < 3
+Kc[b,j,d]   += WK[t] * K[b,j + 1 - t,d]          summed
+Kt[b,j,t,d]  = WK[t] * K[b,j + 1 - t,d]          kept
+Z[b,i,j]    += tapsS[t,s] * S[b,i - t,j + 1 - s]     in two dimensions, of scores
 """
 
 from __future__ import annotations
