@@ -154,10 +154,10 @@ def _library(f: Frame) -> str:
 def _remainders(f: Frame) -> str:
     """Integers of any size, of both signs and 0, in remainders, quotients and shifts."""
     i, j = f.at_query, f.at_key
-    code = f.tensor("code", joined(f.batch, f.key), f.one_of("i32", "i64", "i8"))
+    code = f.tensor("code", joined(f.batch, f.key), f.one_of("i32", "i64", "i8", "i64"))
     return f.one_of(
         f"{code} % 3 != 1", f"{code} % -4 > -2", f"{code} // 1000 < {j}", f"{i} % {code} < 2", f"({i} - {j}) % {code} == 0",
-        f"({code} >> {j}) & 1 == 0", f"({code} & 255) > {i}", f"{code} % ({j} + 1) >= 0", f"{i} // {code} <= {j}",
+        f"({code} >> {j}) & 1 == 0", f"({code} >> 9 * {j}) & 1 == 0", f"({code} & 255) > {i}", f"{code} % ({j} + 1) >= 0", f"{i} // {code} <= {j}",
         f"({j} - {i}) % -3 == 0", f"({i} - {j}) // -4 >= 0", f"({j} << 3) % 7 != 2", f"{code} <= {j} or {j} <= {i}",
     )  # fmt: skip
 

@@ -36,10 +36,8 @@ def other_names(choices: Choices, text: str, own: Collection[str]) -> dict[str, 
     names = [name for name in present if name in own]
     used, found = set(present), dict[str, str]()
     for name in names:
-        new = choices.among((name, *_WORDS_AND_FORMS))
+        new = choices.among((name, *(_LOWER_CASE if name[0].islower() else _ANY)))  # an index is lower case
         new = _filled(new, choices, names) if "{" in new else new
-        if name[0].islower() and not new[0].islower():  # an index is lower case
-            new = f"x_{new}"
         if new not in used:
             found[name] = new
             used.add(new)
@@ -59,4 +57,5 @@ def _filled(form: str, choices: Choices, names: list[str]) -> str:
     return form.format(i=index, I=index.upper(), T=choices.among(tensors))
 
 
-_WORDS_AND_FORMS = (*WORDS, *_GENERATED, *_GENERATED)
+_ANY = (*WORDS, *_GENERATED, *_GENERATED)
+_LOWER_CASE = tuple(word for word in _ANY if word[0].islower() or word.startswith("{i}"))

@@ -179,7 +179,7 @@ def _remainders(f: Frame, x: str, s: str) -> str:
             f.one_of("1.5", "-0.7", "3", f.per_head("limit")),
         )
         return f.one_of(f"{x} + 0.1 * ({age} % {divisor})", f"{x} + clamp({age} // {divisor}, -3, 3)")
-    code = f.tensor("code", joined(f.batch, f.key), f.one_of("i32", "i64", "i8"))
+    code = f.tensor("code", joined(f.batch, f.key), f.one_of("i32", "i64", "i8", "i64"))
     return f.one_of(
         f"{x} + 0.1 * ({code} % 7)", f"{x} + 0.1 * (({i} - {j}) % -3)", f"({x}) * ({code} // 3 % 5)",
         f"{x} + 0.1 * clamp({i} // {code}, -9, 9)", f"{x} - 0.1 * (({code} >> 3) & 7)", f"{x} + 0.1 * ({j} << 1) / (1 + {i})",
