@@ -139,6 +139,7 @@ class Attention:
 
     def source(
         self,
+        /,
         target: str = "triton",
         dtype: torch.dtype | str = torch.bfloat16,
         architecture: str = "cuda:90",
@@ -162,6 +163,7 @@ class Attention:
 
     def lower(
         self,
+        /,
         architecture: str,
         dtype: torch.dtype | str = torch.bfloat16,
         *,
@@ -180,7 +182,7 @@ class Attention:
             return lower(entry, architecture)
 
     def analyze(
-        self, *, dtype: torch.dtype | str | None = None, device: str | None = None,
+        self, /, *, dtype: torch.dtype | str | None = None, device: str | None = None,
         tiles: tuple[int, int] | None = None, tensors: Mapping[str, torch.Tensor] | None = None,
         backward: bool = False, **sizes: int,
     ) -> Analysis:  # fmt: skip
@@ -210,7 +212,7 @@ class Attention:
             )
 
     def picture(
-        self, kind: str = "mask", *, tensor: str | None = None, tensors: Mapping[str, torch.Tensor] | None = None,
+        self, /, kind: str = "mask", *, tensor: str | None = None, tensors: Mapping[str, torch.Tensor] | None = None,
         tiles: tuple[int, int] | None = None, dtype: torch.dtype | str | None = None, device: str | None = None,
         **sizes: int,
     ) -> Picture:  # fmt: skip

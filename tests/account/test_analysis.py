@@ -11,6 +11,7 @@ import attn_dsl
 from attn_dsl.account.devices import DEVICES, Device
 from attn_dsl.account.measured import from_rates
 from attn_dsl.errors import ArgumentError, NotLoweredError
+from attn_dsl.testing.layouts import negated
 from tests.examples.cases import CASES, EXAMPLES, example_names
 
 DENSE = EXAMPLES / "basic/dense.attn"
@@ -104,6 +105,28 @@ def test_roofline_adds_up_on_one_unit_and_takes_the_slowest_of_several() -> None
     assert beside.bound == max(beside.parts, key=beside.parts.__getitem__)
     arithmetic = [together.parts[n] for n in ("matrix", "vector", "special")]
     assert together.seconds == pytest.approx(sum(arithmetic))
+
+
+def test_an_index_called_as_methods_call_their_object() -> None:
+    text = """attention named
+input Q[self, d], K[j, d]
+S[self,j] += Q[self,d] * K[j,d]
+O[self] += S[self,j] ** 2
+output O[self]
+"""
+    attention = attn_dsl.compile(text)
+    assert attention.analyze(self=64, j=64, d=16).forward is not None
+    assert "self" in attention.source("cpu", self=64, d=16)
+
+
+def test_samples_that_are_negated_views() -> None:
+    """Their sign is a bit of the view, which numpy does not know."""
+    attention = attn_dsl.compile(EXAMPLES / "masks/documents.attn")
+    document = torch.arange(512, dtype=torch.int32)[None] // 100
+    exact = attention.analyze(i=512, j=512, tensors={"document": negated(document)})
+    assert exact.forward is not None
+    (loop,) = exact.forward.kernels[0].loops
+    assert (loop.live.low, loop.exact) == (5 * 100 * 101 // 2 + 12 * 13 // 2, True)
 
 
 def test_devices_are_in_order() -> None:
