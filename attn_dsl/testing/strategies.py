@@ -105,12 +105,17 @@ def make_example(
         dtype = declared.dtype or (choices.among(others) if mixed else common)
         shape = tuple(prod(sizes[i] for i in axis.indices) for axis in declared.axes)
         if (same := _same(result, dtype, shape)) and limits.repeats and choices.once_in(12):
-            for known in (result.arguments, result.layouts, result.values):
-                known.update({declared.name: known[same]} if same in known else {})
+            _repeat(result, same, declared.name)
             continue
         tensor, layout = _tensor(choices, declared, dtype, shape, cascade, result, limits)
         result.arguments[declared.name], result.layouts[declared.name] = tensor.to(limits.device), layout
     return result
+
+
+def _repeat(example: Example, name: str, again: str) -> None:
+    example.arguments[again], example.layouts[again] = example.arguments[name], example.layouts[name]
+    if name in example.values:
+        example.values[again] = example.values[name]
 
 
 def _same(example: Example, dtype: str, shape: tuple[int, ...]) -> str:
