@@ -68,4 +68,4 @@ def negated(tensor: Tensor) -> Tensor:
     """The same numbers by a view that negates them; truths, which cannot be negated, as they are."""
     if tensor.dtype is torch.bool:
         return tensor
-    return torch._neg_view(-tensor)  # pyright: ignore[reportPrivateImportUsage]
+    return torch._neg_view(-tensor)  # pyright: ignore[reportPrivateImportUsage, reportPrivateUsage]
