@@ -110,6 +110,7 @@ def _softplus(x):
     "_pow_of_reals": '''
 @triton.jit
 def _pow_of_reals(a, b):
+    a, b = tl.broadcast(a, b)
     infinity = float("inf")
     size = tl.exp2(b * tl.log2(tl.abs(a)))
     size = tl.where((tl.abs(a) == 1) & (tl.abs(b) == infinity), 1.0, size)

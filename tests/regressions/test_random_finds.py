@@ -191,3 +191,19 @@ output O[b,h,i,e]
     found = torch.autograd.grad(attention(*arguments).square().sum(), arguments)
     expected = torch.autograd.grad(attention.reference(*arguments).square().sum(), arguments)
     torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("target", ["cpu", "interpreter"])
+def test_a_number_to_a_power_of_indices(target: str) -> None:
+    """A base that is one number for all lanes, beside whole numbers of 64 bits."""
+    text = """attention find
+input S[i, j], V[j, e], code[j]: i64
+X[i,j] = S[i,j] - 0.1 * (code[j] & 7)
+O[i,e] += X[i,j] * 0.5 ** (i - j) * V[j,e]  where j <= i
+output O[i, e]
+"""
+    torch.manual_seed(0)
+    s, v, code = torch.randn(5, 5), torch.randn(5, 5), torch.arange(5)
+    distance = torch.arange(5)[:, None] - code
+    expected = ((s - 0.1 * (code & 7)) * 0.5**distance).tril() @ v
+    torch.testing.assert_close(attn_dsl.compile(text, target=target)(s, v, code), expected)
