@@ -12,6 +12,7 @@ from attn_dsl.rewrites.hoist import hoist
 from attn_dsl.rewrites.hoist_extremum import hoist_extremum
 from attn_dsl.rewrites.hoist_guards import hoist_guards
 from attn_dsl.rewrites.logarithms import logarithms
+from attn_dsl.rewrites.separate import separate
 from attn_dsl.rewrites.simplify import simplify
 from attn_dsl.rewrites.sum_first import sum_first
 
@@ -21,6 +22,7 @@ _REARRANGE = (
     dead_statements,
     common_subexpressions,
     distribute,
+    separate,
     hoist,
     hoist_guards,
     sum_first,

@@ -48,6 +48,14 @@ class Definitions:
         statement = pointwise_definition(self.of(expr.tensor))
         return statement if statement is not None and reads_plainly(expr, statement.dims) else None
 
+    def revealed(self, expr: Expr) -> tuple[Expr, tuple[Expr, ...]]:
+        """The body behind a pointwise tensor, and the guards on the way to it."""
+        guards: tuple[Expr, ...] = ()
+        while (statement := self.pointwise(expr)) is not None:
+            guards += () if statement.where is None else (statement.where,)
+            expr = statement.body
+        return expr, guards
+
     def spelt_out(self, expr: Expr, most: int) -> Expr | None:
         """The expression with the bodies of pointwise tensors in place of their reads; None where it has more than
         ``most`` nodes."""

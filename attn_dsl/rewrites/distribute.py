@@ -81,20 +81,11 @@ def _expansion(statement: Einsum, definitions: Definitions) -> _Expansion | None
     for k, factor in enumerate(own):
         if factor.inverted:
             continue
-        addition, guards = _revealed(factor.expr, definitions)
+        addition, guards = definitions.revealed(factor.expr)
         groups = _grouped(terms(addition), statement, definitions)
         if len(groups) > 1:
             return _Expansion(own[:k] + own[k + 1 :], groups, guards)
     return None
-
-
-def _revealed(expr: Expr, definitions: Definitions) -> tuple[Expr, tuple[Expr, ...]]:
-    """The body behind a pointwise tensor, and the guards on the way to it."""
-    guards: tuple[Expr, ...] = ()
-    while (statement := definitions.pointwise(expr)) is not None:
-        guards += () if statement.where is None else (statement.where,)
-        expr = statement.body
-    return expr, guards
 
 
 def _grouped(

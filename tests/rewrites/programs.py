@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from hypothesis import strategies as st
 
 HEADER = """attention random_program
-input A[i, j], B[i, j], V[j, e], r[i], c[j], k
+input A[i, j], B[i, j], V[j, e], W[j, e], r[i], c[j], k
 """
 SIZES = {"i": 3, "j": 4, "e": 2}
 GUARDS = ("", "", "", " where j <= i", " where j < i", " where A[i,j] > B[i,j]", " where r[i] > 0")
@@ -76,6 +76,9 @@ def programs(draw: st.DrawFn) -> str:
     for number in range(draw(st.integers(1, 5))):
         draw(st.sampled_from((program.pair, program.row, program.softmax)))(draw, number)
     guard = draw(st.sampled_from(GUARDS))
-    program.lines.append(f"O[i,e] += {program.expression(draw, 2)} * V[j,e]{guard}")
+    body = f"{program.expression(draw, 2)} * V[j,e]"
+    further = draw(st.sampled_from(("", "", "+", "-")))
+    body += f" {further} {program.expression(draw, 1)} * W[j,e]" if further else ""
+    program.lines.append(f"O[i,e] += {body}{guard}")
     program.lines.append(f"Z[i] = {draw(st.sampled_from(program.rows))}[i] * 2")
     return "\n".join([*program.lines, "output O[i, e]", "output Z[i]"])
