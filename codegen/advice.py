@@ -22,7 +22,7 @@ from attn_dsl.codegen.roles import Roles
 from attn_dsl.codegen.scattering import kernel_form
 from attn_dsl.errors import Diagnostic
 from attn_dsl.ir.cascade import Cascade, Einsum
-from attn_dsl.ir.expr import Const, Expr, IndexVar, Op, ParamRef, Read, Span
+from attn_dsl.ir.expr import Cast, Const, Expr, IndexVar, Op, ParamRef, Read, Span
 from attn_dsl.ir.printer import print_expr
 from attn_dsl.ir.walk import index_names, tensors_read, walk
 
@@ -76,7 +76,10 @@ def _condition(
 ) -> Iterator[Diagnostic]:
     """Why a condition gives no bound. What is computed on the way has no other form, and is not spoken of."""
     computed = {s.target for s in cascade.statements}
-    if any(t.startswith(PRESENT) or t in computed for t in tensors_read(atom)):
+    reads = [n for n in walk(atom) if isinstance(n, Read)]
+    if any(t.startswith(PRESENT) for t in tensors_read(atom)):
+        return
+    if any(r.tensor in computed and streams & set(index_names(r)) for r in reads):
         return
     own = atom.span if atom.span is not None and statement and atom.span.file == statement.file else statement
     names = " and ".join(n for n in index_names(atom) if n in streams)
@@ -103,7 +106,7 @@ def _reason(atom: Expr, streams: frozenset[str], cascade: Cascade) -> tuple[str,
                 f"make the remainder an index: declare (c t) for {stream}, with index t < {step}, and condition t",
             )
     if not is_integral(atom, cascade):
-        return "it compares reals", "write the condition in integers"
+        return "it compares reals", _in_integers(atom, streams, cascade)
     several = [n for n in index_names(atom) if n in streams]
     if len(several) > 1:
         return "it ties two indices of the loop to each other", "bound each of them by the row alone"
@@ -111,6 +114,27 @@ def _reason(atom: Expr, streams: frozenset[str], cascade: Cascade) -> tuple[str,
         f"it cannot be solved for {several[0]}",
         f"compare {several[0]} with an expression of the row: {several[0]} <= ...",
     )
+
+
+_MIRRORED = {"le": "ge", "gt": "lt", "lt": "gt", "ge": "le"}
+
+
+def _in_integers(atom: Expr, streams: frozenset[str], cascade: Cascade) -> str:
+    """The same condition in integers, where one side is an integer and the other the row's."""
+    if isinstance(atom, Op) and atom.name in _MIRRORED:
+        a, b = atom.args
+        for name, side, limit in ((atom.name, a, b), (_MIRRORED[atom.name], b, a)):
+            if is_integral(side, cascade) and not streams & set(index_names(limit)):
+                bound = Op(name, (side, _rounded(limit, up=name in ("lt", "ge"))))
+                return f"an integer bounds it: {print_expr(bound)}"
+    return "write the condition in integers"
+
+
+def _rounded(limit: Expr, *, up: bool) -> Expr:
+    """``n <= x`` is ``n <= floor(x)``, and ``n < x`` is ``n < -floor(-x)``."""
+    if up:
+        return Op("neg", (_rounded(Op("neg", (limit,)), up=False),))
+    return Cast("i32", Op("floor", (limit,)))
 
 
 # passes

@@ -6,35 +6,36 @@ from collections.abc import Callable
 
 from attn_dsl.analysis.integers import Values
 from attn_dsl.analysis.linear import solve
+from attn_dsl.analysis.presence import PRESENT
 from attn_dsl.ir.cascade import Cascade
-from attn_dsl.ir.expr import Cast, Const, Expr, Op, ParamRef, Read, Select
-from attn_dsl.ir.operators import COMPARISONS, OPERATORS, ResultKind
-from attn_dsl.ir.walk import index_names, walk
+from attn_dsl.ir.expr import Const, Expr, Op, Select
+from attn_dsl.ir.operators import COMPARISONS
+from attn_dsl.ir.walk import index_names, tensors_read
+from attn_dsl.rewrites.kinds import Kind, Kinds
 
 MAX_ALTERNATIVES = 4
+_CONNECTIVES = frozenset({"and", "or", "not"})
 _FLIPPED = {"lt": "ge", "le": "gt", "gt": "le", "ge": "lt", "eq": "ne", "ne": "eq"}
 _SWAPPED = {"lt": "gt", "le": "ge", "gt": "lt", "ge": "le", "eq": "eq", "ne": "ne"}
 Conjunction = tuple[Expr, ...]
 
 
 def is_integral(expr: Expr, cascade: Cascade) -> bool:
-    """Whether every value in an expression is an integer (or a truth value): comparisons then are exact."""
-    for node in walk(expr):
-        match node:
-            case Const(value=float()) | Cast(dtype="f16" | "bf16" | "f32" | "f64"):
-                return False
-            case Op(name=name) if OPERATORS[name].result is ResultKind.REAL:
-                return False
-            case ParamRef(name=name):
-                if any(p.name == name and p.kind == "float" for p in cascade.params):
-                    return False
-            case Read(tensor=tensor):
-                declared = cascade.input(tensor)
-                if declared is None or declared.dtype is None or declared.dtype.startswith(("f", "bf")):
-                    return False
-            case _:
-                pass
-    return True
+    """Whether an expression is an integer (or a truth value), or compares such: comparisons then are exact. What is made
+    an integer by a cast is one, and so is a tensor that is computed from integers."""
+    match expr:
+        case Op(name=name, args=args) if name in COMPARISONS or name in _CONNECTIVES:
+            return all(is_integral(a, cascade) for a in args)
+        case _ if any(t.startswith(PRESENT) for t in tensors_read(expr)):
+            return False
+        case _:
+            return _kinds(cascade).of(expr) is not Kind.REAL
+
+
+def _kinds(cascade: Cascade) -> Kinds:
+    if "kinds" not in cascade.known:
+        cascade.known["kinds"] = Kinds(cascade)
+    return cascade.known["kinds"]
 
 
 class Alternatives:
