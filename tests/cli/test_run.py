@@ -40,6 +40,23 @@ def test_a_run_as_json() -> None:
     assert found["agrees"] and found["dtype"] == "bfloat16" and found["shape"] == [2, 4, 17, 17]
 
 
+def test_a_result_too_large_for_the_reference_is_judged_at_some_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    from attn_dsl.testing import sampling
+
+    arguments = ("run", EXAMPLE, "-p", "window=8", "--size", "i=60", "--size", "j=60", "--device", "cpu")
+    monkeypatch.setattr(sampling, "LARGEST", 2 * 4 * 60 * 20)
+    result = invoke(*arguments)
+    assert result.exit_code == 0, result.output
+    assert "agrees with the reference at 15 of 60 places of 'i'" in result.output
+    assert "a call after it: " in result.output
+    monkeypatch.setattr(sampling, "LARGEST", 10)
+    result = invoke(*arguments)
+    assert result.exit_code == 0
+    assert "is not judged: the reference takes too much memory" in result.output
+    (found,) = json.loads(invoke(*arguments, "--json").output)["results"]
+    assert found["agrees"] is None
+
+
 def test_a_difference_is_found() -> None:
     import torch
 
