@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeGuard
 
+from attn_dsl.errors import ArgumentError, Diagnostic
+
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
@@ -22,19 +24,26 @@ class Schedule:
     num_stages: int | None = None
     max_registers: int | None = None
 
-    def fault(self) -> tuple[str, str] | None:
-        """What no kernel can have, and what it can: a tile that is no power of two would be another in silence."""
-        powers = {"row_tile": (16, 4096), "stream_tile": (16, 4096), "num_warps": (1, 32)}
-        for name, (least, most) in powers.items():
-            given: object = getattr(self, name)
-            if given is not None and not (_is_within(given, least, most) and given.bit_count() == 1):
-                return f"{name}={given!r}", f"a power of two from {least} to {most}"
-        for name, most in (("num_stages", 16), ("max_registers", 255)):
-            given = getattr(self, name)
-            if given is not None and not _is_within(given, 1, most):
-                return f"{name}={given!r}", f"an integer from 1 to {most}"
-        return None
+
+def require_usable(schedule: Schedule) -> None:
+    """ArgumentError where no kernel can have these tiles, warps or stages."""
+    for name, least, most in (("row_tile", 16, 1024), ("stream_tile", 16, 1024), ("num_warps", 1, 32)):
+        given: object = getattr(schedule, name)
+        if given is not None and not (_is_power_of_two(given) and least <= given <= most):
+            raise _unusable(name, given, f"a power of two, from {least} to {most}")
+    for name, most in (("num_stages", 16), ("max_registers", 255)):
+        given = getattr(schedule, name)
+        if given is not None and not (_is_integer(given) and 1 <= given <= most):
+            raise _unusable(name, given, f"an integer from 1 to {most}")
 
 
-def _is_within(given: object, least: int, most: int) -> TypeGuard[int]:
-    return isinstance(given, int) and not isinstance(given, bool) and least <= given <= most
+def _is_integer(given: object) -> TypeGuard[int]:
+    return isinstance(given, int) and not isinstance(given, bool)
+
+
+def _is_power_of_two(given: object) -> TypeGuard[int]:
+    return _is_integer(given) and given > 0 and given & (given - 1) == 0
+
+
+def _unusable(name: str, given: object, wanted: str) -> ArgumentError:
+    return ArgumentError(Diagnostic(f"the schedule's {name} is {given!r}", help=f"give {wanted}"))

@@ -68,6 +68,8 @@ def _spelling(stop: Stop) -> str:
     """Operators of other languages."""
     token, accepts = stop.token, stop.accepts
     defining = "REDUCE" in accepts
+    if token == "//" or (token[:1].isalpha() and re.search(r"//\s*\w+\s*$", stop.before)):
+        return "a comment begins with '#'"
     if token == "=" and re.search(r"\w\([^()]*\b[A-Za-z]\w*\s*$", stop.before):
         return "functions take no keywords; what is reduced stands in brackets: softmax[j](x)"
     if token == "=" and "COMPARE" in accepts and stop.first_word != "index":

@@ -6,6 +6,7 @@ import re
 import subprocess
 import tempfile
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,6 @@ _INSTRUCTIONS = {
     "wgmma": "wgmma.mma_async", "tma": "cp.async.bulk.tensor", "tcgen05": "tcgen05.mma", "mma": "mma.sync",
     "cp_async": "cp.async.c", "mfma": "v_mfma",
 }  # fmt: skip
-_ARCHITECTURE = r"cuda:([789]\d|1[0-2]\d)|hip:gfx(9[0-5][0-9a-f]|1[0-2][0-9a-f]{2})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +57,6 @@ def lower(entry: Entry, architecture: str) -> tuple[KernelResources, ...]:
     return tuple(_compile(getattr(module, k.name), k, architecture) for k in entry.program.kernels)
 
 
-def require_architecture(name: str) -> None:
-    """TargetError for one that no GPU has: told of it, Triton writes its program to the terminal."""
-    if not re.fullmatch(_ARCHITECTURE, name):
-        raise _no_architecture(name)
-
-
 def assembly(entry: Entry, architecture: str) -> tuple[str, ...]:
     """The assembly of every kernel of an entry: PTX, or that of an AMD GPU."""
     module, target = import_source(entry), _target(architecture)
@@ -70,6 +64,38 @@ def assembly(entry: Entry, architecture: str) -> tuple[str, ...]:
     return tuple(
         str(_built(getattr(module, k.name), k, architecture).asm[form]) for k in entry.program.kernels
     )
+
+
+_KNOWN = "cuda:80, cuda:90, cuda:100 or hip:gfx942"
+
+
+def require_known(architecture: str) -> None:
+    """TargetError for an architecture that Triton has no compiler for."""
+    target = _target(architecture)
+    known = (
+        target.arch in _capabilities()
+        if target.backend == "cuda"
+        else re.fullmatch(r"gfx(9|1\d)[0-9a-f]{2}", target.arch) is not None
+    )
+    if not known:
+        raise TargetError(Diagnostic(f"Triton has no compiler for '{architecture}'", help=_KNOWN))
+
+
+@lru_cache(maxsize=1)
+def _capabilities() -> frozenset[int]:
+    """What the assemblers that come with Triton say that they can."""
+    said = [
+        subprocess.run([str(_assembler(arch)), "--help"], capture_output=True, text=True, check=False).stdout
+        for arch in (80, 100)
+    ]
+    return frozenset(int(n) for text in said for n in re.findall(r"\bsm_(\d+)", text))
+
+
+def _assembler(arch: int) -> Path:
+    import triton
+
+    binaries = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
+    return binaries / ("ptxas-blackwell" if arch >= 100 else "ptxas")
 
 
 def _target(architecture: str) -> Any:
@@ -80,12 +106,7 @@ def _target(architecture: str) -> Any:
         return GPUTarget("cuda", int(name), 32)
     if vendor == "hip" and name.startswith("gfx"):
         return GPUTarget("hip", name, 64 if name.startswith("gfx9") else 32)
-    raise _no_architecture(architecture)
-
-
-def _no_architecture(name: str) -> TargetError:
-    help = "cuda:80, cuda:90, cuda:100 or hip:gfx942"
-    return TargetError(Diagnostic(f"there is no architecture '{name}'", help=help))
+    raise TargetError(Diagnostic(f"there is no architecture '{architecture}'", help=_KNOWN))
 
 
 def _built(function: Any, kernel: Kernel, architecture: str) -> Any:
@@ -130,16 +151,12 @@ def _is_aligned(argument: Argument) -> bool:
 
 
 def _cuda_usage(ptx: str, arch: int) -> tuple[int, int]:
-    import triton
-
-    binaries = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
-    assembler = binaries / ("ptxas-blackwell" if arch >= 100 else "ptxas")
     chip = f"sm_{arch}a" if arch >= 90 else f"sm_{arch}"
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "kernel.ptx"
         file.write_text(ptx)
         done = subprocess.run(
-            [str(assembler), "-v", f"--gpu-name={chip}", str(file), "-o", str(file.with_suffix(".cubin"))],
+            [str(_assembler(arch)), "-v", f"--gpu-name={chip}", str(file), "-o", str(file.with_suffix(".cubin"))],
             capture_output=True, text=True, check=False,
         )  # fmt: skip
     report = done.stdout + done.stderr

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from attn_dsl.codegen.schedule import Schedule
+from attn_dsl.codegen.schedule import Schedule, require_usable
 from attn_dsl.errors import ArgumentError, AttnError, Diagnostic, TargetError
 from attn_dsl.ir.cascade import Cascade
 from attn_dsl.language.load import Specification, load_file, load_text
@@ -57,9 +57,21 @@ def _require_schedule(given: object) -> None:
     if given is not None and not isinstance(given, Schedule):
         example = "Schedule(row_tile=64, stream_tile=64)"
         raise ArgumentError(Diagnostic(f"schedule is of type {type(given).__name__}", help=f"give {example}"))
-    wrong = None if given is None else given.fault()
-    if wrong is not None:
-        raise ArgumentError(Diagnostic(f"the schedule has {wrong[0]}", help=wrong[1]))
+    if isinstance(given, Schedule):
+        require_usable(given)
+
+
+def _dtype(given: object) -> torch.dtype:
+    """A floating dtype of torch's, or by its name in a file."""
+    found = DTYPES.get(given) if isinstance(given, str) else given
+    if isinstance(found, torch.dtype) and found in NAMES and found.is_floating_point:
+        return found
+    raise ArgumentError(
+        Diagnostic(
+            f"there are no kernels for dtype {given!r}",
+            help="one of bf16, f16, f32, f64; or torch.bfloat16, ...",
+        )
+    )
 
 
 @contextmanager
@@ -156,7 +168,7 @@ class Attention:
         from attn_dsl.codegen import generate
 
         with _sources(self.specification):
-            dtype = _real_dtype(dtype)
+            dtype = _dtype(dtype)
             kernels = self._kernels(backward, dtype)
             spec = kernels.specialisation(*_typical(kernels, dtype, sizes), architecture)
             return generate(kernels.cascade, spec).source
@@ -172,11 +184,11 @@ class Attention:
     ) -> tuple[Any, ...]:
         """Compile ahead of time for ``cuda:80``, ``cuda:90``, ``cuda:100``, ``hip:gfx942``...; no GPU is needed.
         The resources of each kernel, in order; ``backward``: of the backward pass."""
-        from attn_dsl.runtime.ahead_of_time import lower, require_architecture
+        from attn_dsl.runtime.ahead_of_time import lower, require_known
 
         with _sources(self.specification):
-            require_architecture(architecture)
-            dtype = _real_dtype(dtype)
+            dtype = _dtype(dtype)
+            require_known(architecture)
             kernels = self._kernels(backward, dtype)
             entry = kernels.entry(*_typical(kernels, dtype, sizes), architecture)
             return lower(entry, architecture)
@@ -273,13 +285,6 @@ class Attention:
 def _is_abstract(value: object) -> bool:
     """Whether torch is to see a call with this argument as an operator: a tensor of a subclass, or without data."""
     return isinstance(value, torch.Tensor) and (type(value) not in PLAIN or value.is_meta)
-
-
-def _real_dtype(given: torch.dtype | str) -> torch.dtype:
-    """``torch.bfloat16``, given as such or as ``bf16``."""
-    from attn_dsl.account.call import dtype_name
-
-    return DTYPES[dtype_name(given, on_cpu=False)]
 
 
 def _typical(

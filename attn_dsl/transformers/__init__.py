@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from attn_dsl.codegen.schedule import Schedule
+from attn_dsl.codegen.schedule import Schedule, require_usable
 from attn_dsl.compiler import load
 from attn_dsl.errors import ArgumentError, Diagnostic
 from attn_dsl.runtime.attention import Attention
@@ -57,6 +57,8 @@ def register(
     inputs = {i.name for i in specification.cascade.inputs[3:]}
     params = {n: v for n, v in values.items() if n not in inputs}
     constants = {n: v for n, v in values.items() if n in inputs}
+    if schedule is not None:
+        require_usable(schedule)
     mechanism = Mechanism(specification, params, constants, dict(takes or {}), target, schedule or Schedule())
     mechanism.require_fit()
     AttentionInterface.register(name, attention_interface(mechanism))

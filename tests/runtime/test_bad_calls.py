@@ -68,12 +68,14 @@ CALLS: dict[str, Call] = {
     "directory": compiled(Path(".")),
     "text_without_newline": compiled("attention a"),
     "schedule_of_another_type": compiled(GROUPED, window=4, schedule=64),
-    "schedule_tile": compiled(GROUPED, window=4, schedule=attn_dsl.Schedule(row_tile=24)),
-    "schedule_stages": compiled(GROUPED, window=4, schedule=attn_dsl.Schedule(num_stages=0)),
-    "architecture_of_no_gpu": lambda: attn_dsl.compile(GROUPED, window=4).lower("cuda:999"),
-    "architecture_of_no_amd_gpu": lambda: attn_dsl.compile(GROUPED, window=4).lower("hip:gfx000"),
-    "source_of_no_dtype": lambda: attn_dsl.compile(GROUPED, window=4).source(dtype="bfloat17"),  # pyright: ignore[reportArgumentType]
-    "lower_of_no_dtype": lambda: attn_dsl.compile(GROUPED, window=4).lower("cuda:80", dtype=torch.int8),
+    "schedule_of_an_odd_tile": compiled(GROUPED, window=4, schedule=attn_dsl.Schedule(row_tile=24)),
+    "schedule_of_a_small_tile": compiled(GROUPED, window=4, schedule=attn_dsl.Schedule(stream_tile=8)),
+    "schedule_of_three_warps": compiled(GROUPED, window=4, schedule=attn_dsl.Schedule(num_warps=3)),
+    "schedule_of_no_stage": compiled(GROUPED, window=4, schedule=attn_dsl.Schedule(num_stages=0)),
+    "architecture_without_a_compiler": lambda: attn_dsl.compile(GROUPED, window=4).lower("cuda:999"),
+    "architecture_of_amd_unknown": lambda: attn_dsl.compile(GROUPED, window=4).lower("hip:gfx9999"),
+    "dtype_unknown": lambda: attn_dsl.compile(GROUPED, window=4).source(dtype="bfloat17"),
+    "dtype_of_integers": lambda: attn_dsl.compile(GROUPED, window=4).lower("cuda:90", dtype=torch.int32),
     "architecture_unknown": lambda: attn_dsl.compile(GROUPED, window=4).lower("cuda90"),
     "size_unknown": lambda: attn_dsl.compile(GROUPED, window=4).source(f=64),
     "source_of_no_target": lambda: attn_dsl.compile(GROUPED, window=4).source(target="metal"),
@@ -89,3 +91,15 @@ def test_message(name: str, golden: Callable[[Path, str], None]) -> None:
 
 def test_the_call_they_change_is_right() -> None:
     assert call()().shape == (2, 4, 5, 3)
+
+
+def test_a_refused_architecture_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    for architecture in ("cuda:999", "hip:gfx9999"):
+        with pytest.raises(attn_dsl.TargetError):
+            attn_dsl.compile(GROUPED, window=4).lower(architecture)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_dtype_has_two_names() -> None:
+    attention = attn_dsl.compile(GROUPED, window=4)
+    assert attention.source(dtype="bf16") == attention.source(dtype=torch.bfloat16)
