@@ -257,17 +257,7 @@ class Attention:
         given = dict(zip(self._names, args, strict=False)) | dict(kwargs)
         if len(given) != len(args) + len(kwargs) or any(n not in given for n in self._names):
             return self.operator(*args, **kwargs)
-        values = {name: given[name] for name in self._names}
-        device = next(
-            (v.device for v in values.values() if isinstance(v, torch.Tensor) and v.dim()),
-            torch.device("cpu"),
-        )
-        operands = [
-            value if declared.axes else value.to(device) if isinstance(value, torch.Tensor)
-            else torch.full((), value, dtype=number_dtype(declared, values), device=device)
-            for value, declared in zip(values.values(), self.cascade.inputs, strict=True)
-        ]  # fmt: skip
-        return self.operator(*operands)
+        return self.operator(*operands(self.cascade, [given[n] for n in self._names]))
 
     def _kernels(self, backward: bool, dtype: torch.dtype) -> Kernels:
         """Those of the mechanism, or of its backward pass."""
@@ -280,6 +270,19 @@ class Attention:
             raise ArgumentError(Diagnostic(f"{self.name} has no floating input to differentiate by"))
         real = "f64" if dtype == torch.float64 else "f32"
         return self._mechanism.differentiable(real).training(wanted).backward_pass.kernels
+
+
+def operands(cascade: Cascade, values: Sequence[Any]) -> list[torch.Tensor]:
+    """The arguments of an operator, which are tensors all, from those of a call in the order of the file."""
+    given = {i.name: value for i, value in zip(cascade.inputs, values, strict=True)}
+    device = next(
+        (v.device for v in values if isinstance(v, torch.Tensor) and v.dim()), torch.device("cpu")
+    )
+    return [
+        value if declared.axes else value.to(device) if isinstance(value, torch.Tensor)
+        else torch.full((), value, dtype=number_dtype(declared, given), device=device)
+        for value, declared in zip(values, cascade.inputs, strict=True)
+    ]  # fmt: skip
 
 
 def _is_abstract(value: object) -> bool:

@@ -32,6 +32,7 @@ except ModuleNotFoundError as error:
 from attn_dsl.transformers.calls import attention_interface
 from attn_dsl.transformers.masks import mask_interface
 from attn_dsl.transformers.mechanism import Mechanism
+from attn_dsl.transformers.traced import know
 
 _REGISTERED: set[str] = set()
 
@@ -61,6 +62,7 @@ def register(
         require_usable(schedule)
     mechanism = Mechanism(specification, params, constants, dict(takes or {}), target, schedule or Schedule())
     mechanism.require_fit()
+    know(mechanism)
     AttentionInterface.register(name, attention_interface(mechanism))
     AttentionMaskInterface.register(name, mask_interface(mechanism))
     _REGISTERED.add(name)

@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from math import isclose, prod
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers.utils.import_utils import is_tracing
 
 from attn_dsl.ir.cascade import Input, Param
+from attn_dsl.runtime.attention import operands
+from attn_dsl.runtime.operators import NAMESPACE
 from attn_dsl.runtime.sizes import DTYPES, NAMES
+from attn_dsl.transformers import traced
 from attn_dsl.transformers.masks import (
     DECLARATIONS,
     KEEP,
     LENGTHS,
     MASK,
     MASKS,
-    Extent,
-    default_pattern,
     lengths_of,
     require_positions,
-    require_within,
     whole_mask,
 )
 from attn_dsl.transformers.mechanism import Mechanism
+from attn_dsl.transformers.within import Extent, default_pattern, require_within_call
 
 # What models pass along for others than the attention: positions are in query and key already, and in the mask.
 _FOR_OTHERS = frozenset(
@@ -42,6 +43,10 @@ _HELP = {"output_attentions": "call the model without it: a kernel does not stor
 def attention_interface(mechanism: Mechanism) -> Callable[..., tuple[Tensor, None]]:
     """What transformers calls as attention: [b, i, h, e] from query [b, h, i, d], key [b, g, j, d], value [b, g, j, e]."""
 
+    @torch.compiler.assume_constant_result  # params are numbers, which torch.compile knows
+    def operator(params: tuple[tuple[str, Any], ...]) -> str:
+        return mechanism.attention(dict(params)).operator.name().removeprefix(f"{NAMESPACE}::")
+
     def attend(
         module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None = None,
         dropout: float = 0.0, scaling: float | None = None, **kwargs: Any,
@@ -57,8 +62,12 @@ def attention_interface(mechanism: Mechanism) -> Callable[..., tuple[Tensor, Non
         causal = getattr(module, "is_causal", True) if causal is None else causal
         given |= _masks(mechanism, attention_mask, query, key, bool(causal), kwargs.get("sliding_window"))
         sizes = _sizes(mechanism, query, key)
-        extras = (_fitted(i, given[i.name], sizes, query.dtype) for i in mechanism.extras)
-        found = mechanism.attention(params)(query, key, value, *extras)
+        extras = [_fitted(i, given[i.name], sizes, query.dtype) for i in mechanism.extras]
+        if torch.compiler.is_compiling():
+            call = getattr(getattr(torch.ops, NAMESPACE), operator(tuple(params.items()))).default
+            found = call(*operands(mechanism.cascade, (query, key, value, *extras)))
+        else:
+            found = mechanism.attention(params)(query, key, value, *extras)
         output: Tensor = found[0] if isinstance(found, tuple) else found
         return output.to(query.dtype).transpose(1, 2).contiguous(), None
 
@@ -110,11 +119,10 @@ def _input(
         f"a {type(module).__name__}": getattr(module, name, None),
     }
     found = {who: value for who, value in sources.items() if isinstance(value, Tensor | int | float)}
-    distinct = {id(value): value for value in found.values()}
-    if len(distinct) == 1:
-        value = next(iter(distinct.values()))
+    value = next(iter(found.values()), None)
+    if found and all(v is value for v in found.values()):
         return value.to(query.device) if isinstance(value, Tensor) else value
-    if distinct:
+    if found:
         raise mechanism.error(
             f"'{declared.name}' is given by {' and by '.join(found)}", "give it once", declared.span
         )
@@ -162,7 +170,7 @@ def _declaration(name: str, value: object) -> str:
 
 def _require_scale(mechanism: Mechanism, scaling: float, features: int) -> None:
     own = features**-0.5 if mechanism.scales_by_size else 1.0
-    if not isclose(scaling, own, rel_tol=1e-6):
+    if abs(scaling - own) > 1e-6 * own:
         name = mechanism.cascade.name
         done = "divides by sqrt(size(d))" if mechanism.scales_by_size else "does not scale by size(d)"
         what = f"the model scales by {scaling:.6g}, with {features} features, and {name} {done}"
@@ -173,12 +181,14 @@ def _masks(
     mechanism: Mechanism, mask: Tensor | None, query: Tensor, key: Tensor, causal: bool, window: int | None
 ) -> dict[str, Tensor]:
     """The inputs that tell which keys count. ``mask``: what `mask_interface` gave, or a whole one of the user's."""
-    offset = max(key.shape[2] - query.shape[2], 0)
+    offset = torch.sym_max(key.shape[2] - query.shape[2], 0)
     extent = Extent(query.shape[2], key.shape[2], offset, 0, query.shape[0], query.device)
-    pattern = default_pattern(extent, causal, window)
     whole, keep, lengths = (mechanism.extra(n) for n in (MASK, KEEP, LENGTHS))
     if whole is not None:
+        pattern = default_pattern(extent, causal, window)
         return {whole.name: whole_mask(whole, mask, pattern, extent, query.dtype, mechanism)}
+    if mask is not None and traced.is_marked(mask):
+        mask = None  # the program checks that the file keeps it
     if mask is None or mask.dim() == 2:
         require_positions(mechanism, extent)
         _require_within_call(mechanism, extent, causal, window)
@@ -197,11 +207,11 @@ def _masks(
 
 def _require_within_call(mechanism: Mechanism, extent: Extent, causal: bool, window: int | None) -> None:
     """That rows see no more than the arguments of the call say, which may be of another window than the mask was made
-    for; once for each."""
-    asked = (extent.rows, extent.keys, causal, window)
-    if asked not in mechanism.within:
-        require_within(mechanism, extent, default_pattern(extent, causal, window), window)
-        mechanism.within.add(asked)
+    for."""
+    if is_tracing():
+        traced.require_within_call(mechanism, extent.rows, extent.keys, causal, window, extent.device)
+    else:
+        require_within_call(mechanism, extent.rows, extent.keys, causal, window)
 
 
 def _sizes(mechanism: Mechanism, query: Tensor, key: Tensor) -> dict[str, int]:
@@ -234,4 +244,7 @@ def _fitted(declared: Input, value: Any, sizes: Mapping[str, int], dtype: torch.
 
 
 def _extent(indices: tuple[str, ...], sizes: Mapping[str, int]) -> int:
-    return prod(sizes.get(i, 1) for i in indices)
+    extent = 1  # math.prod is no function to torch.compile
+    for index in indices:
+        extent *= sizes.get(index, 1)
+    return extent

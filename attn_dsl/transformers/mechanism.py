@@ -6,6 +6,7 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from hashlib import sha256
 from typing import Any
 
 from torch import Tensor
@@ -19,11 +20,20 @@ from attn_dsl.language.load import Specification
 from attn_dsl.runtime.attention import Attention
 from attn_dsl.runtime.params import resolve_params
 from attn_dsl.runtime.sizes import check_argument, signature_of
-from attn_dsl.transformers.positions import row_guards
+from attn_dsl.transformers.positions import first_counted_from_start, mentions, row_guards
 
 LAYOUT = "query [b, (g r), i, d], key [b, g, j, d], value [b, g, j, e], output [b, (g r), i, e]"
 
 _SOME = {"int": 1, "float": 1.0, "bool": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Counting:
+    """Whether a file uses the places of rows, and the lines, if any, where it counts rows or keys from the first."""
+
+    mentions_rows: bool
+    rows_from_start: Span | None
+    keys_from_start: Span | None
 
 
 @dataclass(frozen=True)
@@ -61,6 +71,20 @@ class Mechanism:
     def guards(self) -> tuple[Expr, ...]:
         """Where a row meets keys."""
         return row_guards(self.cascade, self.row, self.key)
+
+    @cached_property
+    def counting(self) -> Counting:
+        """How rows and keys are counted."""
+        rows, keys = (first_counted_from_start(self.cascade, index) for index in (self.row, self.key))
+        return Counting(mentions(self.cascade, self.row), rows, keys)
+
+    @cached_property
+    def key_of_checks(self) -> str:
+        """What names it in a traced program: the same in every process, for files that see the same keys."""
+        params = sorted(self.known_params(None).items())
+        windows = [p.name for p in self.cascade.params if self.model_name(p.name) == "sliding_window"]
+        digest = sha256(repr((self.guards, params, windows)).encode()).hexdigest()
+        return f"{self.cascade.name}_{digest[:16]}"
 
     @cached_property
     def scales_by_size(self) -> bool:

@@ -25,7 +25,18 @@ from attn_dsl.reference.expressions import evaluate_expression
 from attn_dsl.reference.partial import Partial, Scope
 
 _ROWS, _UNKNOWN = "rows:", "unknown:"  # no names of a file
+_ROWS_CHECKED = 256
 _LINEAR = frozenset({"add", "sub", "neg", "mul"})
+
+
+def checked_rows(count: int, device: torch.device | str = "cpu") -> Tensor:
+    """256 rows, half from either end; all rows, some of them often, where there are fewer. One trace is right for any
+    count but 1."""
+    if count == 1:
+        return torch.zeros(1, dtype=torch.int64, device=device)
+    at = torch.arange(_ROWS_CHECKED, device=device)
+    from_end = (at + (count - _ROWS_CHECKED)).clamp(min=0)
+    return at.clamp(max=count - 1).where(at < _ROWS_CHECKED // 2, from_end)
 
 
 def keys_seen(
