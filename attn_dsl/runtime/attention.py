@@ -275,9 +275,7 @@ class Attention:
 def operands(cascade: Cascade, values: Sequence[Any]) -> list[torch.Tensor]:
     """The arguments of an operator, which are tensors all, from those of a call in the order of the file."""
     given = {i.name: value for i, value in zip(cascade.inputs, values, strict=True)}
-    device = next(
-        (v.device for v in values if isinstance(v, torch.Tensor) and v.dim()), torch.device("cpu")
-    )
+    device = next((v.device for v in values if isinstance(v, torch.Tensor) and v.dim()), torch.device("cpu"))
     return [
         value if declared.axes else value.to(device) if isinstance(value, torch.Tensor)
         else torch.full((), value, dtype=number_dtype(declared, given), device=device)

@@ -96,15 +96,20 @@ def _may_be_packed(mask_function: Callable[..., Any], asked: Mapping[str, Any]) 
 def _require_kept(
     mechanism: Mechanism, extent: Extent, mask_function: Callable[..., Any], window: int | None
 ) -> None:
-    """Have the program check that the file keeps the mask, and that sequences are not packed: then each token sees the
-    one before it."""
+    """Have the program check that the file keeps the mask, and that sequences are not packed and no blocks of tokens see
+    each other: then each token sees the one before it, and not the one after it."""
     traced.require_within(mechanism, shown(extent, mask_function), extent.rows, extent.keys, window)
     if window == 1:
         return
     at = torch.arange(extent.rows, device=extent.device)
+    next = (at + 1).clamp(max=extent.rows - 1).view(1, 1, -1, 1)
     before = shown_to(extent, mask_function, at, (at - 1).clamp(min=0).view(1, 1, -1, 1))
-    what = f"position_ids are of packed sequences, or of chunks, which {mechanism.cascade.name} does not keep apart"
-    traced.require(before.all(), what, f"give attention_mask with one sequence a row, or take input {WHOLE}")
+    after = shown_to(extent, mask_function, at, next) & (next != at.view(1, 1, -1, 1))
+    what = "position_ids are of packed sequences, or the mask is of chunks or blocks"
+    help = f"give attention_mask with one sequence a row, or take input {WHOLE}"
+    traced.require(
+        (before & ~after).all(), f"{what}, which {mechanism.cascade.name} does not keep apart", help
+    )
 
 
 def require_positions(mechanism: Mechanism, extent: Extent) -> None:

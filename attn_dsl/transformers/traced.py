@@ -47,7 +47,8 @@ def is_marked(mask: Tensor) -> bool:
 
 def require(condition: Tensor, what: str, help: str) -> None:
     """Have the program fail where a condition on data does not hold."""
-    torch._assert_async(condition, f"{what}\n = help: {help}")  # pyright: ignore[reportPrivateUsage, reportUnknownMemberType]
+    message = f"{what}; {help}"  # in one line: torch.compile writes it into C++ as it is
+    torch._assert_async(condition, message)  # pyright: ignore[reportPrivateUsage, reportUnknownMemberType]
 
 
 def require_within(mechanism: Mechanism, mask: Tensor, rows: int, keys: int, window: int | None) -> None:
