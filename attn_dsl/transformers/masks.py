@@ -53,7 +53,12 @@ def mask_interface(mechanism: Mechanism) -> Callable[..., Tensor | None]:
                 batch_size, q_length, kv_length, q_offset, kv_offset, mask_function, attention_mask,
                 allow_is_causal_skip=False, **kwargs,
             )  # fmt: skip
-            if is_traced and mechanism.extra(MASK) is None and _may_be_packed(mask_function, kwargs):
+            if (
+                whole is not None
+                and is_traced
+                and mechanism.extra(MASK) is None
+                and _may_be_packed(mask_function, kwargs)
+            ):
                 _require_kept(mechanism, extent, mask_function, local_size)
                 traced.mark(whole)
             return whole

@@ -48,7 +48,7 @@ def is_marked(mask: Tensor) -> bool:
 def require(condition: Tensor, what: str, help: str) -> None:
     """Have the program fail where a condition on data does not hold."""
     message = f"{what}; {help}"  # in one line: torch.compile writes it into C++ as it is
-    torch._assert_async(condition, message)  # pyright: ignore[reportPrivateUsage, reportUnknownMemberType]
+    torch._assert_async(condition, message)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
 
 
 def require_within(mechanism: Mechanism, mask: Tensor, rows: int, keys: int, window: int | None) -> None:

@@ -30,10 +30,10 @@ class Extent:
 
     rows: int
     keys: int
-    row_offset: int | Tensor = 0  # a tensor where a static cache is traced
+    row_offset: Any = 0  # a number; a tensor where a static cache is traced
     key_offset: int = 0
     batch: int = 1
-    device: torch.device | str = "cpu"
+    device: Any = "cpu"
 
 
 def default_pattern(extent: Extent, causal: bool, window: int | None) -> Callable[..., Any]:

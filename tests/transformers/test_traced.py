@@ -33,7 +33,7 @@ Given = dict[str, Tensor]
 
 def of_any_length(given: Given) -> Given:
     for tensor in given.values():
-        torch._dynamo.mark_dynamic(tensor, 1)  # pyright: ignore[reportPrivateImportUsage]
+        torch._dynamo.mark_dynamic(tensor, 1)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
     return given
 
 
@@ -113,10 +113,11 @@ def test_modernbert_exported_with_padding() -> None:
 def layer(source: str, create: Callable[..., Any] = create_causal_mask, window: int | None = None) -> Any:
     """The mask and the attention of a layer, compiled as one graph that takes any length: what a model's does."""
     attn_dsl.transformers.register("traced", source)
-    config = LlamaConfig(attn_implementation="traced")
+    config: Any = LlamaConfig()
+    config._attn_implementation = "traced"
     config.sliding_window = window
     attend = AttentionInterface()["traced"]
-    module = torch.nn.Module()
+    module: Any = torch.nn.Module()
     module.sliding_window = window
 
     def call(
@@ -167,6 +168,10 @@ def test_what_the_file_does_not_keep_is_refused_when_the_program_runs() -> None:
         lengths(X, padding)
 
 
+def hidden_at_150(batch: Tensor, head: Tensor, row: Tensor, key: Tensor) -> Tensor:
+    return key != row - 150
+
+
 @pytest.mark.parametrize("given", ["blocks", "function", "whole"])
 def test_masks_of_another_kind_are_refused(given: str) -> None:
     """They may show what no file of the kind keeps, or hide it anywhere. Torch wraps what is raised while it traces a
@@ -175,7 +180,7 @@ def test_masks_of_another_kind_are_refused(given: str) -> None:
     blocks = at.div(100, rounding_mode="floor")
     calls: dict[str, Callable[[], Any]] = {
         "blocks": lambda: layer(CAUSAL)(X, position_ids=at, block_sequence_ids=blocks),
-        "function": lambda: layer(CAUSAL)(X, and_mask_function=lambda b, h, q, k: k != q - 150),
+        "function": lambda: layer(CAUSAL)(X, and_mask_function=hidden_at_150),
         "whole": lambda: layer(CAUSAL)(X, torch.ones(2, 1, 300, 300, dtype=torch.bool).tril()),
     }
     with pytest.raises(RuntimeError, match="Dynamo|of chunks or blocks"):
