@@ -73,7 +73,7 @@ def _arguments() -> tuple[Tensor, Tensor, Tensor]:
 
 @pytest.mark.parametrize("target", ["cpu", "interpreter"])
 @pytest.mark.parametrize("name", FOLDS)
-def test_a_fold(name: str, target: str, quick_builds: None) -> None:
+def test_a_fold(name: str, target: str, plain_builds: None) -> None:
     statements, formula = FOLDS[name]
     text = f"attention f\ninput A[i, j], B[i, j], V[j, e]\n{statements}\noutput O[i, e]\n"
     arguments = _arguments()

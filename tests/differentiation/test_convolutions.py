@@ -16,7 +16,7 @@ from attn_dsl.differentiation import backward
 from attn_dsl.runtime.sizes import bind
 from tests.differentiation.dense import drawn_like, gradients
 
-pytestmark = pytest.mark.usefixtures("quick_builds")
+pytestmark = pytest.mark.usefixtures("plain_builds")
 
 Tensors = Mapping[str, Tensor]
 

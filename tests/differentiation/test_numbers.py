@@ -12,7 +12,7 @@ from torch.nn.functional import logsigmoid
 
 import attn_dsl
 
-pytestmark = pytest.mark.usefixtures("quick_builds")
+pytestmark = pytest.mark.usefixtures("plain_builds")
 
 HALVES = [0.5, 1.5, -0.5, -1.5, 2.5, 0.49999997, -0.49999997, 8388609.0, 1e20, -inf, inf, nan, 0.0, 2.3, -2.7]
 FUNCTIONS: dict[str, tuple[Callable[[Tensor], Tensor], list[float]]] = {

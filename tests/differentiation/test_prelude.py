@@ -10,7 +10,7 @@ from torch import Tensor
 
 import attn_dsl
 
-pytestmark = pytest.mark.usefixtures("quick_builds")
+pytestmark = pytest.mark.usefixtures("plain_builds")
 
 
 def _with_sink(x: Tensor, sink: Tensor) -> Tensor:

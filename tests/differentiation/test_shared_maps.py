@@ -7,7 +7,7 @@ import torch
 
 import attn_dsl
 
-pytestmark = pytest.mark.usefixtures("quick_builds")
+pytestmark = pytest.mark.usefixtures("plain_builds")
 
 TEXT = """attention shared_map
 input Q[b,r,i,d], K[b,r,j,d], V[b,r,j,e]

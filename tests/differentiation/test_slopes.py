@@ -12,7 +12,7 @@ from torch.func import jvp  # pyright: ignore[reportPrivateImportUsage]
 
 import attn_dsl
 
-pytestmark = pytest.mark.usefixtures("quick_builds")
+pytestmark = pytest.mark.usefixtures("plain_builds")
 
 Values = tuple[list[float], ...]
 # What the language says of X, Y, Z; torch's function of as many tensors; where it is asked.

@@ -85,7 +85,7 @@ def test_a_form(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FORMS)
-def test_the_kernels_of_a_form(name: str, quick_builds: None) -> None:
+def test_the_kernels_of_a_form(name: str, plain_builds: None) -> None:
     """Value and gradients by C++ kernels, in f64."""
     form = FORMS[name]
     leaves = [t.requires_grad_() for t in form.arguments()]

@@ -11,7 +11,7 @@ CHUNK = 4
 CHUNKS = 15
 SEED = 20
 
-pytestmark = pytest.mark.usefixtures("quick_builds")
+pytestmark = pytest.mark.usefixtures("plain_builds")
 
 
 @pytest.mark.parametrize("chunk", range(CHUNKS))

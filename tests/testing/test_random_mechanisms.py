@@ -20,6 +20,7 @@ def outcomes(target: str, chunk: int, count: int) -> list[Outcome]:
     return [case.outcome for case in cases]
 
 
+@pytest.mark.usefixtures("quick_builds")
 @pytest.mark.parametrize("chunk", range(11))
 def test_native_kernels_of_random_mechanisms(chunk: int) -> None:
     """Ten each. What has no kernel is told, and is rare."""
