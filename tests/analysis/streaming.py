@@ -84,6 +84,8 @@ class Row:
             case Default(value=inner, fallback=fallback):
                 found = self.value(inner, place, states)
                 return self.value(fallback, place, states) if found is None else found
+            case Op(name="present", args=(inner,)):
+                return self.value(inner, place, states) is not None
             case Op(name=name, args=args):
                 values = [self.value(a, place, states) for a in args]
                 return None if any(v is None for v in values) else COMPUTE[name](*values)

@@ -11,6 +11,7 @@ from torch import Tensor
 from attn_dsl.errors import NotLoweredError
 from attn_dsl.testing import check
 from attn_dsl.testing.choices import replay, simpler, spread
+from attn_dsl.testing.layouts import Layout
 from attn_dsl.testing.strategies import Limits, make_example
 from tests.testing.kernels import causal, flash
 
@@ -92,7 +93,7 @@ def test_every_length_feature_dtype_and_layout_is_tried() -> None:
     assert tried["b", 0]
     assert all(tried["dtype", d] for d in (torch.float32, torch.bfloat16, torch.float16))
     assert tried["i != j", True] > 40
-    assert sum(name == "Q" for name, _ in tried) == 5 + 4
+    assert sum(name == "Q" for name, _ in tried) == len(Layout) + 4
 
 
 def test_choices_replay_and_simplify() -> None:
