@@ -25,6 +25,7 @@ from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import click
@@ -123,18 +124,25 @@ def tasks(names: list[str], dry: bool) -> Iterator[Task]:
 def run(names: list[str], dry: bool, deadline: float, jobs: int) -> Iterator[Outcome]:
     """Outcomes as they come, from as many processes; one that dies is replaced, and its task has failed."""
     pending, results = tasks(names, dry), SimpleQueue[Outcome | None]()
+    taking = Lock()  # a generator may not be asked by two threads at once
+
+    def taken() -> Task | None:
+        with taking:
+            return next(pending, None) if time.monotonic() < deadline else None
 
     def work() -> None:
         process: subprocess.Popen[str] | None = None
-        while time.monotonic() < deadline and (task := _next(pending)) is not None:
-            process = process if process is not None and process.poll() is None else _started(dry)
-            outcome = _asked(process, task)
-            results.put(outcome)
-            if outcome.poisoned:
+        try:
+            while (task := taken()) is not None:
+                process = process if process is not None and process.poll() is None else _started(dry)
+                outcome = _asked(process, task)
+                results.put(outcome)
+                if outcome.poisoned:
+                    _ended(process)
+        finally:
+            if process is not None:
                 _ended(process)
-        if process is not None:
-            _ended(process)
-        results.put(None)
+            results.put(None)
 
     with ThreadPoolExecutor(jobs) as pool:
         for _ in range(jobs):
@@ -149,10 +157,6 @@ def run(names: list[str], dry: bool, deadline: float, jobs: int) -> Iterator[Out
                 running -= 1
             else:
                 yield outcome
-
-
-def _next(pending: Iterator[Task]) -> Task | None:
-    return next(pending, None)
 
 
 def _started(dry: bool) -> subprocess.Popen[str]:
