@@ -27,7 +27,10 @@ def _template() -> Any:
 
 def emit_module(cascade: Cascade, spec: Specialisation, kernels: list[KernelText]) -> str:
     """The source of a module that defines all kernels of a program."""
-    text = _template().render(header=header(cascade, spec), kernels=[_kernel(k) for k in kernels])
+    printed = [_kernel(k) for k in kernels]
+    pairs = any("multiply_bf16" in line for k in printed for line in k["lines"])
+    functions = "bfloat16.h" if pairs else "tiles.h"  # the former takes longer to compile than most kernels
+    text = _template().render(header=header(cascade, spec), functions=functions, kernels=printed)
     return text.rstrip() + "\n"
 
 

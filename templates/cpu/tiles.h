@@ -5,11 +5,6 @@
 // need packing or transposing. Vectors are GCC's and clang's vector extension, as wide as the target allows.
 #pragma once
 
-#include <cmath>
-#include <cstdint>
-#include <cstring>
-#include <type_traits>
-
 #include "functions.h"
 
 // The lanes of an innermost loop do not depend on each other.
@@ -75,7 +70,7 @@ static inline void fill(T (&lanes)[K][L][M][N], T value) {
 // A real argument, which travels as the bits of a double.
 static inline double from_word(int64_t word) {
     double value;
-    std::memcpy(&value, &word, sizeof value);
+    __builtin_memcpy(&value, &word, sizeof value);
     return value;
 }
 
@@ -162,7 +157,7 @@ static inline void multiply_counted(
             const T y = b[n * b_n + k * b_k];
             for (int i = 0; i < I; ++i) {
                 const T x = a[k * a_k + i], sum = ADD || k > 0 ? out[n * out_n + i] : T(0);
-                out[n * out_n + i] = x == T(0) && std::signbit(x) ? sum : sum + x * y;
+                out[n * out_n + i] = x == T(0) && __builtin_signbit(x) ? sum : sum + x * y;
             }
         }
 }
