@@ -52,6 +52,7 @@ class Kernels:
         self._prepared: dict[tuple[Any, ...], Prepared] = {}
         self._whole: tuple[str, ...] | None = None
         self._results: Results | None = None
+        self._fixed: dict[str, int | float | bool] | None = None
         self._required: tuple[Specialisation, Program] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -70,22 +71,29 @@ class Kernels:
     ) -> dict[str, torch.Tensor]:
         """Launch the kernels: the outputs in order, then the presence of what is kept. ``arguments``: the inputs,
         then what is saved and its presence."""
-        arguments = stored(arguments)
         if architecture != "cpu":
-            return self._run_triton(arguments, sizes, architecture)
+            return self._run_triton(stored(arguments), sizes, architecture)
+        given = tuple(arguments.values())
+        key = signature(given) if sizes_follow_from_shapes(self.cascade) else None
+        prepared = None if key is None else self._prepared.get(key)
+        if prepared is None:
+            arguments = stored(arguments)
+            given = tuple(arguments.values())
+            prepared = self._prepare(arguments, sizes)
+            if key is not None:
+                remember(self._prepared, key, prepared)
+        else:
+            statistics.memory_hits += 1
+        return dict(zip(prepared.results, prepared.run(given), strict=True))
+
+    def _prepare(self, arguments: Mapping[str, torch.Tensor], sizes: Mapping[str, int]) -> Prepared:
+        """The native kernels for arguments of this signature."""
         from attn_dsl.runtime.native import load_library
 
         program, library = self._loaded(
-            arguments, sizes, architecture, lambda e: (e.program, load_library(e.binary or e.source))
+            arguments, sizes, "cpu", lambda e: (e.program, load_library(e.binary or e.source))
         )
-        given = tuple(arguments.values())
-        key = signature(given)
-        prepared = None if key is None else self._prepared.get(key)
-        if prepared is None:
-            prepared = Prepared(program, library, arguments, sizes, self.params, self.cascade.name)
-            if key is not None and sizes_follow_from_shapes(self.cascade):
-                remember(self._prepared, key, prepared)
-        return dict(zip(prepared.results, prepared.run(given), strict=True))
+        return Prepared(program, library, arguments, sizes, self.params, self.cascade.name)
 
     def _run_triton(
         self, arguments: Mapping[str, torch.Tensor], sizes: Mapping[str, int], architecture: str
@@ -162,10 +170,12 @@ class Kernels:
 
     def _fixed_params(self) -> dict[str, int | float | bool]:
         """The params that are part of a program."""
-        from attn_dsl.codegen.binding import launch_params
+        if self._fixed is None:  # asked at every call
+            from attn_dsl.codegen.binding import launch_params
 
-        at_launch = launch_params(self.cascade)
-        return {n: v for n, v in self.params.items() if n not in at_launch}
+            at_launch = launch_params(self.cascade)
+            self._fixed = {n: v for n, v in self.params.items() if n not in at_launch}
+        return self._fixed
 
     def entry(
         self, dtypes: tuple[tuple[str, str], ...], whole: tuple[tuple[str, int], ...], architecture: str,
