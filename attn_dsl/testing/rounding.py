@@ -128,11 +128,23 @@ def _sum(statement: Einsum, model: Model, operands: Operands) -> Errors:
         )
         if roundings:
             each = torch.where(element.magnitude > model.precision.operand_largest, torch.inf, each)
-        found = tuple(_reduce(t, statement, Reduction.SUM, model) for t in (each, element.magnitude))
+        error, magnitude = (
+            _reduce(t, statement, Reduction.SUM, model) for t in (each, element.magnitude)
+        )
+        found = torch.where(_meets_infinity(element, statement, model), torch.inf, error), magnitude
     error, magnitude = found
     terms = prod(model.scope.extents(statement.over))
     lost = (min(terms, 2 * sqrt(terms)) + UNITS) * model.precision.pointwise
     return error + lost * magnitude + model.precision.pointwise_smallest * terms, magnitude
+
+
+def _meets_infinity(element: Measured, statement: Einsum, model: Model) -> Tensor:
+    """Whether a sum has an infinite term, and is NaN: a kernel that takes a factor out of it may find an infinity."""
+    values = element.partial.filled(0.0).to(torch.float64)
+    total, infinite = (
+        _reduce(t, statement, Reduction.SUM, model) for t in (values, values.isinf().to(torch.float64))
+    )
+    return total.isnan() & (infinite > 0)
 
 
 def _total(parts: Sequence[Errors], model: Model) -> Errors:

@@ -217,3 +217,17 @@ def test_a_quotient_of_what_underflows_is_not_judged(score: float) -> None:
     arguments = {"s": torch.tensor([[score, score + 3]]), "V": torch.ones(2)}
     bound = meaning(text, arguments, {"i": 1, "j": 2})["O"].error
     assert bool(bound.isinf().all()) == (score > 85)
+
+
+def test_a_sum_in_which_infinite_terms_meet_may_be_infinite_or_nan() -> None:
+    """A factor is taken out of a sum, and c * (w . v) is infinite where the sum of c * w * v is NaN."""
+    text = "attention a\ninput c[i], w[i,j], v[j]\nP[i,j] = w[i,j] * c[i]\nO[i] += P[i,j] * v[j]\noutput O[i]\n"
+    c, w, v = torch.tensor([-torch.inf, 1.0]), torch.ones(2, 2), torch.tensor([2.0, -1.0])
+    found = bounded_results(load_text(text).cascade, {}, {"c": c, "w": w, "v": v}, {"i": 2, "j": 2})["O"]
+    assert found.value.isnan().tolist() == [True, False]
+    assert found.error.isinf().tolist() == [True, False]
+    nan = bounded_results(
+        load_text(text).cascade, {}, {"c": c.abs(), "w": w * torch.nan, "v": v}, {"i": 2, "j": 2}
+    )["O"]
+    assert nan.value.isnan().all()
+    assert not nan.error.isinf().any()  # NaN in the data stays NaN
