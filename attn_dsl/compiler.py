@@ -6,25 +6,28 @@
     3. normalise    cascade -> cascade         attn_dsl.rewrites    hoist, distribute, share, base two
     4. analyse      cascade -> facts           attn_dsl.analysis    passes and folds; where elements exist;
                                                                     which part of a stream a row needs
-    5. generate     cascade, specialisation -> program
-                                               attn_dsl.codegen     roles of the indices, kernels, tiles;
-                                                                    Triton or C++ source (attn_dsl/templates)
-    6. differentiate  cascade -> cascade       attn_dsl.differentiation   the backward pass, which goes through
-                                                                    stages 3 to 5 like any cascade
-    7. account      cascade, sizes -> figures  attn_dsl.account     what it will cost, and why: counted from the guards
-                                                                    of stage 4 and the tile programs of stage 5
-    8. report       all of it -> pictures, a page   attn_dsl.report   masks with tiles, rooflines, costs over lengths
-    9. run          program, tensors -> tensors  attn_dsl.runtime     arguments, cache, compiler, launch; the
+    5. plan         cascade, params -> plan    attn_dsl.planning    the part of each index, what is computed by which
+                                                                    kernel; no sizes, no types, no target
+    6. generate     plan, specialisation -> program
+                                               attn_dsl.codegen     tile programs; Triton or C++ source
+                                                                    (attn_dsl/templates)
+    7. differentiate  cascade -> cascade       attn_dsl.differentiation   the backward pass, which goes through
+                                                                    stages 3 to 6 like any cascade
+    8. account      cascade, sizes -> figures  attn_dsl.account     what it will cost, and why: counted from the guards
+                                                                    of stage 4 and the tile programs of stage 6
+    9. report       all of it -> pictures, a page   attn_dsl.report   masks with tiles, rooflines, costs over lengths
+    10. run         program, tensors -> tensors  attn_dsl.runtime     arguments, cache, compiler, launch; the
                                                                     operators that torch sees
 
-The intermediate representation that all of them share is ``attn_dsl.ir``. Stages 3 and 4 are called by stage 5;
-stage 2 shares nothing with them, so that it can judge what they produce (``attn_dsl.testing``). Everything a
+The intermediate representation that all of them share is ``attn_dsl.ir``. Stages 3 and 4 are called by stage 5, whose
+plan everything after it takes; stage 2 shares nothing with them, so that it can judge what they produce (``attn_dsl.testing``). Everything a
 person types goes through ``attn_dsl.cli`` or ``attn_dsl.compile``; ``attn_dsl.nn`` and ``attn_dsl.transformers`` put
 what it gives into torch modules and models.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from attn_dsl.codegen.program import Program
     from attn_dsl.codegen.specialisation import Specialisation
     from attn_dsl.ir.cascade import Cascade
+    from attn_dsl.planning import ProgramPlan
 
 
 def load(source: str | Path) -> Specification:
@@ -48,13 +52,22 @@ def normalise(cascade: Cascade) -> Cascade:
     return normal_form(cascade)
 
 
-def generate(cascade: Cascade, specialisation: Specialisation) -> Program:
-    """Stages 3 to 5: kernels for given types and feature sizes. NotLoweredError names what has none yet."""
+def plan(cascade: Cascade, params: Mapping[str, int | float | bool]) -> ProgramPlan:
+    """Stages 3 to 5: which kernels there are. NotLoweredError names what has none yet."""
+    from attn_dsl.planning import plan
+
+    return plan(cascade, params)
+
+
+def generate(plan: ProgramPlan, specialisation: Specialisation) -> Program:
+    """Stage 6: the kernels for given types and feature sizes. NotLoweredError names what does not fit."""
     from attn_dsl.codegen import generate
 
-    return generate(cascade, specialisation)
+    return generate(plan, specialisation)
 
 
-def compile_source(source: str | Path, specialisation: Specialisation) -> Program:
-    """From a file or text to kernels: stages 1, 3, 4, 5. What ``attn_dsl.compile`` does, without its cache."""
-    return generate(load(source).cascade, specialisation)
+def compile_source(
+    source: str | Path, params: Mapping[str, int | float | bool], specialisation: Specialisation
+) -> Program:
+    """From a file or text to kernels: stages 1 and 3 to 6. What ``attn_dsl.compile`` does, without its cache."""
+    return generate(plan(load(source).cascade, params), specialisation)

@@ -1,4 +1,4 @@
-"""Cascade to program to source."""
+"""Plan to program to source."""
 
 from __future__ import annotations
 
@@ -10,21 +10,14 @@ if TYPE_CHECKING:
     from attn_dsl.codegen.program import Program
     from attn_dsl.codegen.schedule import Schedule
     from attn_dsl.codegen.specialisation import Specialisation
-    from attn_dsl.ir.cascade import Cascade
+    from attn_dsl.planning import ProgramPlan
 
 
 def generate(
-    cascade: Cascade, specialisation: Specialisation, schedules: Sequence[Schedule] | None = None
+    plan: ProgramPlan, specialisation: Specialisation, schedules: Sequence[Schedule] | None = None
 ) -> Program:
-    """The program for one specialisation; ``schedules``: one for each kernel, else all have the specialisation's.
+    """The program of a plan for one specialisation; ``schedules``: one for each kernel, else all have the specialisation's.
     NotLoweredError names what has no kernel yet."""
     from attn_dsl.codegen.generation import generate as run
 
-    return run(cascade, specialisation, schedules)
-
-
-def whole_indices(cascade: Cascade) -> tuple[str, ...]:
-    """The indices a tile holds entirely: their extents are part of the specialisation."""
-    from attn_dsl.codegen.whole import whole_indices as find
-
-    return find(cascade)
+    return run(plan, specialisation, schedules)

@@ -7,17 +7,18 @@ from dataclasses import dataclass, field, replace
 
 from attn_dsl.analysis.presence import total_body
 from attn_dsl.analysis.widths import Widths
-from attn_dsl.codegen.dependence import Dependence
 from attn_dsl.codegen.machine import Machine
 from attn_dsl.codegen.naming import Namer, joint_axis
 from attn_dsl.codegen.numbers import is_float
-from attn_dsl.codegen.partition import KernelPlan
 from attn_dsl.codegen.program import DIGITS, PARTS, Argument, ArgumentSource, Buffer
-from attn_dsl.codegen.roles import Roles
 from attn_dsl.codegen.tiles import Block, Node, State, TileBuilder
 from attn_dsl.ir.cascade import Cascade, Einsum
 from attn_dsl.ir.expr import Const, Expr
 from attn_dsl.ir.printer import print_statement
+from attn_dsl.planning.dependence import Dependence
+from attn_dsl.planning.partition import KernelPlan
+from attn_dsl.planning.plan import ProgramPlan
+from attn_dsl.planning.roles import Roles
 
 TRUE = Const(True)
 COMMENT_COLUMNS = 90
@@ -49,13 +50,10 @@ class KernelContext:
     """Shared by everything that lowers one kernel. ``storage`` covers inputs, outputs and temporaries; ``widths`` says
     which integers need 64 bits."""
 
-    cascade: Cascade
-    flow: Dependence
-    roles: Roles
+    program: ProgramPlan
     plan: KernelPlan
     tiles: Tiles
     storage: Mapping[str, Storage]
-    params: Mapping[str, int | float | bool]
     sizes: Mapping[str, int]
     real: str
     operand_dtype: str
@@ -67,6 +65,26 @@ class KernelContext:
     arguments: dict[ArgumentSource, Argument] = field(default_factory=dict[ArgumentSource, Argument])
     definitions: dict[str, tuple[Einsum, ...]] = field(default_factory=dict)
     zero_padded: dict[int, frozenset[str]] = field(default_factory=dict)
+
+    @property
+    def cascade(self) -> Cascade:
+        """What the program computes."""
+        return self.program.cascade
+
+    @property
+    def flow(self) -> Dependence:
+        """The dataflow of that."""
+        return self.program.flow
+
+    @property
+    def roles(self) -> Roles:
+        """The part of each index."""
+        return self.program.roles
+
+    @property
+    def params(self) -> Mapping[str, int | float | bool]:
+        """Those that are part of the program."""
+        return self.program.params
 
     def definition(self, tensor: str) -> tuple[Einsum, ...]:
         """The contributions to a computed tensor, made total: ``where`` is the whole guard, or None."""

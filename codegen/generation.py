@@ -8,22 +8,17 @@ from math import prod
 
 from attn_dsl.analysis.presence import PRESENT
 from attn_dsl.analysis.widths import NARROW, WIDE, Widths, fits
-from attn_dsl.codegen.binding import bind, launch_params
 from attn_dsl.codegen.context import KernelContext, Storage, Tiles, buffer_storage, collecting_storage
 from attn_dsl.codegen.cpu import words as cpu_words
 from attn_dsl.codegen.cpu.emit import emit_module as emit_cpu
 from attn_dsl.codegen.cpu.footprint import stack_bytes
 from attn_dsl.codegen.defaults import attempts, default_schedule, make_tiles, padded_extent, with_bands
-from attn_dsl.codegen.dependence import Dependence
 from attn_dsl.codegen.kernel_text import KernelText
 from attn_dsl.codegen.machine import Machine, machine_of
 from attn_dsl.codegen.naming import Namer, Tile, Value, joint_axis, plain
 from attn_dsl.codegen.numbers import is_float
-from attn_dsl.codegen.partition import KernelPlan, contribution_streams, leaf_reads, partition
 from attn_dsl.codegen.program import Buffer, GridFactor, Kernel, Program
 from attn_dsl.codegen.results import flag, output_buffer, result_types
-from attn_dsl.codegen.roles import Roles
-from attn_dsl.codegen.scattering import kernel_form
 from attn_dsl.codegen.schedule import Schedule
 from attn_dsl.codegen.specialisation import Specialisation
 from attn_dsl.codegen.stream import StreamKernel
@@ -31,8 +26,10 @@ from attn_dsl.codegen.tiles import KernelBody, Node, TileBuilder, living_nodes
 from attn_dsl.codegen.triton import words as triton_words
 from attn_dsl.codegen.triton.emit import emit_module
 from attn_dsl.errors import Diagnostic, NotLoweredError
-from attn_dsl.ir.cascade import Cascade, Einsum
+from attn_dsl.ir.cascade import Einsum
 from attn_dsl.ir.expr import IndexVar
+from attn_dsl.planning.partition import KernelPlan, contribution_streams, leaf_reads
+from attn_dsl.planning.plan import ProgramPlan
 
 MAX_WHOLE_LANES = 4096
 LEAST_LANES = 16  # of each side of a matrix product
@@ -52,45 +49,38 @@ class LoweredKernel:
 
 @dataclass(frozen=True, slots=True)
 class Lowering:
-    """A program before it is printed. ``cascade``: the normal form that the kernels compute."""
+    """A program before it is printed. ``plan``: its own, at the sizes it is specialised on."""
 
-    cascade: Cascade
-    flow: Dependence
-    roles: Roles
+    plan: ProgramPlan
     kernels: tuple[LoweredKernel, ...]
     buffers: tuple[Buffer, ...]
 
 
 def generate(
-    cascade: Cascade, specialisation: Specialisation, schedules: Sequence[Schedule] | None = None
+    plan: ProgramPlan, specialisation: Specialisation, schedules: Sequence[Schedule] | None = None
 ) -> Program:
-    """The program for one specialisation; ``schedules``: one for each kernel, else all have the specialisation's.
+    """The program of a plan for one specialisation; ``schedules``: one for each kernel, else all have the specialisation's.
     NotLoweredError names what has no kernel yet."""
-    return _Generation(cascade, specialisation, schedules).run()
+    return _Generation(plan, specialisation, schedules).run()
 
 
-def lower(cascade: Cascade, specialisation: Specialisation) -> Lowering:
+def lower(plan: ProgramPlan, specialisation: Specialisation) -> Lowering:
     """The tile programs of one specialisation, for those who count what they do. NotLoweredError as ``generate``."""
-    return _Generation(cascade, specialisation, None).lowered()
+    return _Generation(plan, specialisation, None).lowered()
 
 
 class _Generation:
     """One run of code generation; every method is a stage."""
 
     def __init__(
-        self, cascade: Cascade, specialisation: Specialisation, schedules: Sequence[Schedule] | None
+        self, plan: ProgramPlan, specialisation: Specialisation, schedules: Sequence[Schedule] | None
     ) -> None:
         self.spec = specialisation
         self.schedules = schedules
         self.sizes = dict(specialisation.sizes)
-        at_launch = launch_params(cascade)
-        self.params = {n: v for n, v in specialisation.params if n not in at_launch}
-        bound = kernel_form(bind(cascade, self.params, self.sizes))
-        # What is saved is among the results, which says how it is laid out; it is not computed.
-        self.saved = tuple(o for o in bound.outputs if o.name in bound.saved)
-        self.cascade = replace(bound, outputs=tuple(o for o in bound.outputs if o.name not in bound.saved))
-        self.flow = Dependence(self.cascade)
-        self.roles, self.plans = partition(self.cascade, self.flow)
+        self.plan = plan.at(self.sizes)
+        self.params, self.cascade, self.flow = self.plan.params, self.plan.cascade, self.plan.flow
+        self.roles, self.plans = self.plan.roles, self.plan.kernels
         self.dtypes = dict(specialisation.dtypes)
         types = result_types(self.cascade, self.dtypes)
         self.types, self.kinds, self.real, self.result = types, types.kinds, types.real, types.result
@@ -111,16 +101,16 @@ class _Generation:
         buffers = self._buffers()
         storage = self._storage(buffers)
         kernels = tuple(self._kernel(plan, at, storage) for at, plan in enumerate(self.plans))
-        return Lowering(self.cascade, self.flow, self.roles, kernels, tuple(buffers))
+        return Lowering(self.plan, kernels, tuple(buffers))
 
     def run(self) -> Program:
         lowering = self.lowered()
         storage = self._storage(list(lowering.buffers))
         texts = [kernel.text for kernel in lowering.kernels]
         source = (
-            emit_cpu(self.cascade, self.spec, texts)
+            emit_cpu(self.plan, self.spec, texts)
             if self.spec.architecture == "cpu"
-            else emit_module(self.cascade, self.spec, texts, self.spec.matmul_precision)
+            else emit_module(self.plan, self.spec, texts, self.spec.matmul_precision)
         )
         launches = tuple(kernel.launch for kernel in lowering.kernels)
         return Program(source, launches, lowering.buffers, self._contiguous(storage))
@@ -131,7 +121,7 @@ class _Generation:
             replace(output_buffer(o, self.types), collects=self._collects(o.name)) for o in outputs.values()
         ]
         shared = {t for p in self.plans for t in p.stores if self._read_later(t)}
-        kept = {t: dims for t, dims in self.spec.presences if PRESENT + t not in self.cascade.saved}
+        kept = {t: dims for t, dims in self.plan.presences if PRESENT + t not in self.cascade.saved}
         buffers += [flag(t, dims, is_output=True) for t, dims in kept.items()]
         for tensor in (s for p in self.plans for s in p.stores):
             axes = tuple((d,) for d in self.flow.dims(tensor))
@@ -176,9 +166,10 @@ class _Generation:
 
     def _storage(self, buffers: list[Buffer]) -> dict[str, Storage]:
         given = [
-            Buffer(o.name, tuple(a.indices for a in o.axes), self.types.output(o), False) for o in self.saved
+            Buffer(o.name, tuple(a.indices for a in o.axes), self.types.output(o), False)
+            for o in self.plan.saved
         ]
-        saved = [(t, dims) for t, dims in self.spec.presences if PRESENT + t in self.cascade.saved]
+        saved = [(t, dims) for t, dims in self.plan.presences if PRESENT + t in self.cascade.saved]
         given += [flag(t, dims, is_output=False) for t, dims in saved]
         storage = {
             b.name: collecting_storage(b) if b.collects else buffer_storage(b, self.roles.whole)
@@ -224,7 +215,7 @@ class _Generation:
                 1 if attempt > 1 else LEAST_LANES, LEAST_LANES if attempt == 1 and thin else 1, beside,
             )  # fmt: skip
             context = KernelContext(
-                self.cascade, self.flow, self.roles, plan, with_bands(tiles, bands, machine), storage, self.params, self.sizes,
+                self.plan, plan, with_bands(tiles, bands, machine), storage, self.sizes,
                 self.real, self.result if is_float(self.result) else "f32", TileBuilder(order),
                 {t: self.dtype_of(t) for t in self.kinds}, machine, self._namer(), self.widths,
             )  # fmt: skip

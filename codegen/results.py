@@ -6,14 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from attn_dsl.analysis.presence import PRESENT
-from attn_dsl.codegen.binding import bind
 from attn_dsl.codegen.numbers import is_float, join_dtypes
 from attn_dsl.codegen.program import Buffer
-from attn_dsl.codegen.scattering import kernel_form
 from attn_dsl.ir.cascade import Cascade, Einsum, Output, Reduction
 from attn_dsl.language.kinds import dtype_kind, kind_of
-
-Presences = tuple[tuple[str, tuple[str, ...]], ...]
+from attn_dsl.planning.plan import ProgramPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +60,9 @@ def flag(tensor: str, dims: tuple[str, ...], *, is_output: bool) -> Buffer:
     return Buffer(PRESENT + tensor, tuple((d,) for d in dims), "i8", is_output)
 
 
-class Results:
-    """What programs of a cascade return, in order: the outputs, then the presence of what is kept."""
-
-    def __init__(
-        self, cascade: Cascade, params: Mapping[str, int | float | bool], presences: Presences
-    ) -> None:
-        self._cascade = kernel_form(bind(cascade, params, {}))
-        self._flags = tuple(flag(t, dims, is_output=True) for t, dims in presences)
-
-    def buffers(self, dtypes: Mapping[str, str]) -> tuple[Buffer, ...]:
-        """The results for inputs of these dtypes."""
-        types = result_types(self._cascade, dtypes)
-        return (*(output_buffer(o, types) for o in self._cascade.outputs), *self._flags)
+def results(plan: ProgramPlan, dtypes: Mapping[str, str]) -> tuple[Buffer, ...]:
+    """What programs of a plan return for inputs of these dtypes, in order: the outputs, then the presence of what is
+    kept."""
+    types = result_types(plan.cascade, dtypes)
+    flags = (flag(t, dims, is_output=True) for t, dims in plan.presences)
+    return (*(output_buffer(o, types) for o in plan.cascade.outputs), *flags)

@@ -10,17 +10,13 @@ from attn_dsl.codegen.schedule import Schedule
 @dataclass(frozen=True, slots=True)
 class Specialisation:
     """``dtypes``: of every input, by name (``bf16``, ...). ``sizes``: the extents of the *whole* indices, those
-    that a tile holds entirely (feature sizes); ``codegen.whole_indices(cascade)`` says which. ``params``: every
-    param's value. ``architecture``: ``cuda:90``, ``hip:gfx942`` or ``interpreter``. ``matmul_precision``:
-    ``ieee`` or ``tf32``, for f32 contractions. ``presences``: tensors of which it is stored where they exist,
-    and the indices that varies with; written where the tensor is computed, read where it is saved. ``wide``: extents or
+    that a tile holds entirely (feature sizes); ``ProgramPlan.whole`` says which. ``architecture``: ``cuda:90``, ``hip:gfx942`` or ``interpreter``. ``matmul_precision``:
+    ``ieee`` or ``tf32``, for f32 contractions. ``wide``: extents or
     params passed at launch are beyond those for which 32 bits have been proved enough (``analysis.widths``)."""
 
-    params: tuple[tuple[str, int | float | bool], ...]
     dtypes: tuple[tuple[str, str], ...]
     sizes: tuple[tuple[str, int], ...]
     architecture: str
     schedule: Schedule = field(default_factory=Schedule)
     matmul_precision: str = "ieee"
-    presences: tuple[tuple[str, tuple[str, ...]], ...] = ()
     wide: bool = False

@@ -21,6 +21,7 @@ from attn_dsl.codegen.specialisation import Specialisation
 from attn_dsl.errors import ArgumentError, Diagnostic
 from attn_dsl.ir.cascade import Cascade
 from attn_dsl.ir.walk import tensors_read
+from attn_dsl.planning import ProgramPlan, plan
 
 if TYPE_CHECKING:
     from attn_dsl.differentiation import Backward
@@ -91,16 +92,17 @@ def _formulas(request: Request, dtype: str, target: Device) -> Analysis:
 
 class _Account:
     def __init__(self, request: Request, dtype: str, target: Device) -> None:
-        from attn_dsl.codegen import whole_indices
-        from attn_dsl.codegen.binding import launch_params
-
         self.request, self.dtype, self.target = request, dtype, target
         cascade = request.cascade
-        self.fixed = {n: v for n, v in request.params.items() if n not in launch_params(cascade)}
-        self.whole = whole_indices(cascade)
+        self._planned = planned = plan(cascade, request.params)
         self.tensors = dict(request.tensors or {})
         self.sizes = complete_sizes(
-            cascade, request.params, self.whole, tiled_indices(cascade), request.sizes, self.tensors
+            cascade,
+            request.params,
+            planned.whole,
+            tiled_indices(cascade, request.params),
+            request.sizes,
+            self.tensors,
         )
         self.tf32 = torch.get_float32_matmul_precision() != "highest"
 
@@ -128,13 +130,13 @@ class _Account:
 
     # programs
 
-    def _specialisation(self, cascade: Cascade, tiles: tuple[int, int] | None) -> Specialisation:
-        from attn_dsl.codegen import whole_indices
+    def _lower(self, planned: ProgramPlan, tiles: tuple[int, int] | None) -> Lowering:
+        return lower(planned, self._specialisation(planned, tiles))
 
+    def _specialisation(self, planned: ProgramPlan, tiles: tuple[int, int] | None) -> Specialisation:
         return Specialisation(
-            tuple(self.fixed.items()),
-            tuple((i.name, i.dtype or self.dtype) for i in cascade.inputs),
-            tuple((n, self.sizes[n]) for n in whole_indices(cascade)),
+            tuple((i.name, i.dtype or self.dtype) for i in planned.cascade.inputs),
+            tuple((n, self.sizes[n]) for n in planned.whole),
             self.target.architecture,
             Schedule() if tiles is None else Schedule(row_tile=tiles[0], stream_tile=tiles[1]),
             "tf32" if self.tf32 else "ieee",
@@ -142,14 +144,12 @@ class _Account:
 
     def lowered(self) -> tuple[Lowering, Facts]:
         """The forward pass before it is counted."""
-        lowering = lower(self.request.cascade, self._specialisation(self.request.cascade, self.request.tiles))
-        return lowering, facts_of(lowering.cascade, self.request.params, self.sizes, self.tensors)
+        lowering = self._lower(self._planned, self.request.tiles)
+        return lowering, facts_of(lowering.plan.cascade, self.request.params, self.sizes, self.tensors)
 
     def forward(self, tiles: tuple[int, int] | None) -> ProgramAccount:
         """The forward pass, with the schedule's own tiles or these."""
-        cascade = self.request.cascade
-        lowering = lower(cascade, self._specialisation(cascade, tiles))
-        return self._program(lowering, passes_as_written(cascade))
+        return self._program(self._lower(self._planned, tiles), passes_as_written(self.request.cascade))
 
     def backward(self) -> ProgramAccount:
         """The backward cascade, by the same rules; sums over rows that torch finishes are left out."""
@@ -161,19 +161,19 @@ class _Account:
                 size = evaluate_size(index.size, self.request.params, self.sizes)
                 assert size is not None
                 self.sizes[index.name] = size
-        spec = replace(self._specialisation(passes.cascade, self.request.tiles), presences=passes.presences)
-        return self._program(lower(passes.cascade, spec), None)
+        planned = plan(passes.cascade, self.request.params, passes.presences)
+        return self._program(self._lower(planned, self.request.tiles), None)
 
     def _derived(self) -> Backward:
-        from attn_dsl.codegen.binding import bind
         from attn_dsl.differentiation import backward
         from attn_dsl.differentiation.reverse import differentiable_inputs
+        from attn_dsl.planning.binding import bind
 
-        cascade = bind(self.request.cascade, self.fixed, {})
+        cascade = bind(self.request.cascade, self._planned.params, {})
         return backward(cascade, differentiable_inputs(cascade), "f64" if self.dtype == "f64" else "f32")
 
     def _program(self, lowering: Lowering, written: int | None) -> ProgramAccount:
-        cascade = lowering.cascade
+        cascade = lowering.plan.cascade
         facts = facts_of(cascade, self.request.params, self.sizes, self.tensors)
         dtypes = {i.name: i.dtype or self.dtype for i in cascade.inputs}
         dtypes |= {b.name: b.dtype for b in lowering.buffers}
@@ -190,5 +190,5 @@ class _Account:
 
         cascade = self.request.cascade
         facts = facts_of(cascade, self.request.params, self.sizes, self.tensors)
-        lowering = lower(cascade, self._specialisation(cascade, None))
-        return best_tilings(lowering, replace(facts, cascade=lowering.cascade))
+        lowering = self._lower(self._planned, None)
+        return best_tilings(lowering, replace(facts, cascade=lowering.plan.cascade))

@@ -105,16 +105,13 @@ def _from_tensors(cascade: Cascade, sizes: dict[str, int], tensors: Mapping[str,
                 raise ArgumentError(Diagnostic(message, declared.span, "give a sample of the same call"))
 
 
-def tiled_indices(cascade: Cascade) -> frozenset[str]:
+def tiled_indices(cascade: Cascade, params: Mapping[str, int | float | bool]) -> frozenset[str]:
     """Rows and streams: the indices whose length must be said. NotLoweredError where there are no kernels."""
-    from attn_dsl.codegen.dependence import Dependence
-    from attn_dsl.codegen.partition import partition
-    from attn_dsl.codegen.scattering import kernel_form
+    from attn_dsl.planning import plan as plan_of
 
-    normal = kernel_form(cascade)
-    roles, plans = partition(normal, Dependence(normal))
-    rows = frozenset(r for plan in plans for r in plan.rows)
-    return frozenset(i.name for i in cascade.indices if i.name in (roles.streams | rows) and i.size is None)
+    plan = plan_of(cascade, params)
+    tiled = plan.roles.streams | plan.rows
+    return frozenset(i.name for i in cascade.indices if i.name in tiled and i.size is None)
 
 
 def example_sizes(
@@ -123,7 +120,7 @@ def example_sizes(
     """The sizes given, and a common length for what is tiled and has none, unless its size follows from others'."""
     found = dict(given)
     for index in cascade.indices:
-        open_ = index.name in tiled_indices(cascade) and not index.name.startswith("_")
+        open_ = index.name in tiled_indices(cascade, params) and not index.name.startswith("_")
         if open_ and index.name not in found:
             found[index.name] = LENGTH
     return found

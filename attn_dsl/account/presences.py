@@ -14,10 +14,10 @@ import numpy as np
 from attn_dsl.account.counting import TooManyPoints, exists
 from attn_dsl.account.values import Array, Facts, grid
 from attn_dsl.analysis.presence import PRESENT, TRUE
-from attn_dsl.codegen.dependence import Dependence
 from attn_dsl.ir.cascade import Einsum
 from attn_dsl.ir.expr import Expr, Read
 from attn_dsl.ir.walk import transform, walk
+from attn_dsl.planning.dependence import Dependence
 
 _MOST_ROWS = 1 << 22
 

@@ -43,7 +43,9 @@ def _tensor_bytes(tensor: str, lowering: Lowering, facts: Facts, dtypes: Mapping
     else:
         declared = facts.cascade.input(tensor)
         dims = (
-            list(declared.dims) if declared is not None else list(lowering.flow.dims(tensor.split(":")[-1]))
+            list(declared.dims)
+            if declared is not None
+            else list(lowering.plan.flow.dims(tensor.split(":")[-1]))
         )
     return prod(facts.sizes[d] for d in dims) * width(dtypes[tensor])
 
@@ -55,7 +57,7 @@ class _Kernel:
     ) -> None:  # fmt: skip
         guards = [i.visits.guard for i in kernel.text.body.items if isinstance(i, Loop)]
         self.kernel, self.lowering = kernel, lowering
-        self.facts = with_presences(facts, lowering.flow, guards)
+        self.facts = with_presences(facts, lowering.plan.flow, guards)
         self.tensor_bytes, self.written, self.on_cpu = tensor_bytes, written, on_cpu
         self.counter = Counter(kernel, facts.sizes)
         self.row_tiles = dict(kernel.tiles.rows)
@@ -162,34 +164,29 @@ class _Kernel:
     # passes
 
     def _passes(self) -> Passes:
-        streams = {
-            t: self.lowering.flow.over(t) & self.lowering.roles.streams for t in self.kernel.plan.targets
-        }
+        plan = self.lowering.plan
+        streams = plan.streams(self.kernel.plan)
         if not streams:
             return Passes(self.written, 0, 0, 0, "no pass over a stream")
-        cascade = self.lowering.cascade
-        found = analyse_passes(cascade, streams)
-        hoisted = analyse_passes(cascade, streams, fold=False).count
+        found = plan.passes(self.kernel.plan)
+        hoisted = analyse_passes(plan.cascade, streams, fold=False).count
         bound = 1 if any(streams.values()) else 0
-        return Passes(self.written, hoisted, found.count, bound, describe_passes(cascade, found))
+        return Passes(self.written, hoisted, found.count, bound, describe_passes(plan.cascade, found))
 
 
 def passes_as_written(cascade: Cascade) -> int | None:
     """The passes of the cascade as its file says it, without any rewriting and without folds; None where it cannot be
     cut into kernels in that form."""
-    from attn_dsl.codegen.binding import means_as_sums
-    from attn_dsl.codegen.dependence import Dependence
-    from attn_dsl.codegen.partition import partition
-    from attn_dsl.codegen.scattering import with_sendings
+    from attn_dsl.planning.binding import means_as_sums
+    from attn_dsl.planning.keyed import with_sendings
+    from attn_dsl.planning.plan import planned
 
     try:
-        plain = with_sendings(means_as_sums(cascade))
-        flow = Dependence(plain)
-        roles, plans = partition(plain, flow)
+        plan = planned(with_sendings(means_as_sums(cascade)))
     except NotLoweredError:
         return None
-    found = [{t: flow.over(t) & roles.streams for t in plan.targets} for plan in plans]
-    return max((analyse_passes(plain, streams, fold=False).count for streams in found if streams), default=0)
+    found = filter(None, map(plan.streams, plan.kernels))
+    return max((analyse_passes(plan.cascade, streams, fold=False).count for streams in found), default=0)
 
 
 __all__ = ["Live", "account_kernels", "passes_as_written"]

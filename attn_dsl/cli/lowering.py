@@ -37,19 +37,19 @@ def example_program(
     presences: tuple[tuple[str, tuple[str, ...]], ...] = (),
 ) -> Program:
     """The kernels of a cascade at example sizes. NotLoweredError names what is in the way."""
-    from attn_dsl.codegen import generate, whole_indices
+    from attn_dsl.codegen import generate
     from attn_dsl.codegen.specialisation import Specialisation
+    from attn_dsl.planning import plan
 
     values = example_params(cascade, params)
-    whole = _whole_sizes(cascade, values, whole_indices(cascade), sizes or {})
+    planned = plan(cascade, values, presences, sizes)
+    whole = _whole_sizes(cascade, values, planned.whole, sizes or {})
     specialisation = Specialisation(
-        params=tuple(values.items()),
         dtypes=tuple((i.name, i.dtype or dtype) for i in cascade.inputs),
         sizes=whole,
         architecture=architecture,
-        presences=presences,
     )
-    return generate(cascade, specialisation)
+    return generate(planned, specialisation)
 
 
 def _whole_sizes(
@@ -67,17 +67,17 @@ def _whole_sizes(
 
 def slow_spots(cascade: Cascade) -> tuple[Diagnostic, ...]:
     """What makes kernels slower than they need be, as warnings, for a cascade that becomes kernels."""
-    from attn_dsl.codegen.advice import advice
+    from attn_dsl.planning.advice import advice
 
     return advice(cascade, example_params(cascade))
 
 
 def gradient_obstacle(cascade: Cascade) -> tuple[Diagnostic, ...] | None:
     """Why a cascade that becomes kernels has no gradient by kernels; None where it has one, or no input for one."""
-    from attn_dsl.codegen.binding import bind, launch_params
     from attn_dsl.differentiation import backward
     from attn_dsl.differentiation.active import differentiable_inputs
     from attn_dsl.differentiation.memory import pairs_of
+    from attn_dsl.planning.binding import bind, launch_params
 
     if not differentiable_inputs(cascade):
         return None
@@ -86,7 +86,7 @@ def gradient_obstacle(cascade: Cascade) -> tuple[Diagnostic, ...] | None:
     try:
         passes = backward(bound)
         program = example_program(passes.cascade, presences=passes.presences)
-        pairs_of(bound).refuse(program, passes.cascade)
+        pairs_of(bound).refuse(program, passes.cascade, {})
     except NotLoweredError as error:
         return error.diagnostics
     return None

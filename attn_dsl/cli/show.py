@@ -169,9 +169,10 @@ def _cost(
 def _kernels(cascade: Cascade, params: Params, stage: str) -> str:
     from attn_dsl.cli.kernels import describe_kernels, passes, ranges
     from attn_dsl.cli.lowering import example_params
+    from attn_dsl.planning import plan
 
     describe = passes if stage == "passes" else ranges
-    return describe_kernels(cascade, example_params(cascade, params), describe)
+    return describe_kernels(plan(cascade, example_params(cascade, params)), describe)
 
 
 def _source(

@@ -16,7 +16,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from attn_dsl.analysis.presence import PRESENT, TRUE, presence
-from attn_dsl.codegen.binding import means_as_sums
 from attn_dsl.differentiation.active import active_tensors, differentiable_inputs
 from attn_dsl.differentiation.derivatives import ONE, ZERO, by_zeros, div, factors, mul, slopes, sub
 from attn_dsl.differentiation.local import scaled
@@ -26,6 +25,7 @@ from attn_dsl.ir.expr import Cast, Default, Expr, Op, Read, Select
 from attn_dsl.ir.validate import validated
 from attn_dsl.ir.walk import walk
 from attn_dsl.language.kinds import dtype_kind
+from attn_dsl.planning.binding import means_as_sums
 from attn_dsl.rewrites import normal_form
 from attn_dsl.rewrites.dead_statements import dead_statements
 from attn_dsl.rewrites.definitions import fresh_name, whole_read

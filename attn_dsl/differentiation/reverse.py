@@ -18,14 +18,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from attn_dsl.analysis.presence import PRESENT, TRUE, presence
-from attn_dsl.codegen.binding import means_as_sums
-from attn_dsl.codegen.dependence import Dependence
-from attn_dsl.codegen.partition import partition
-from attn_dsl.codegen.scattering import with_sendings
 from attn_dsl.differentiation.active import active_tensors, differentiable_inputs
 from attn_dsl.differentiation.derivatives import ZERO, by_zeros, div, factors, mul, sub
 from attn_dsl.differentiation.local import Adjoint, Share
-from attn_dsl.differentiation.memory import combined
 from attn_dsl.differentiation.places import Place, place_of, sent_place
 from attn_dsl.differentiation.saved import nothing_given, presences_read
 from attn_dsl.errors import Diagnostic, NotLoweredError
@@ -33,6 +28,12 @@ from attn_dsl.ir.cascade import Axis, Cascade, Einsum, Index, Input, Output, Ran
 from attn_dsl.ir.expr import Const, Expr, IndexVar, Op, Read, Select, SizeOf, Span
 from attn_dsl.ir.validate import validated
 from attn_dsl.ir.walk import index_names, tensors_read
+from attn_dsl.planning.binding import means_as_sums
+from attn_dsl.planning.dependence import Dependence
+from attn_dsl.planning.extents import Extents
+from attn_dsl.planning.keyed import with_sendings
+from attn_dsl.planning.plan import planned
+from attn_dsl.planning.roles import is_of_pairs
 from attn_dsl.rewrites import normal_form
 from attn_dsl.rewrites.algebra import conjunction
 from attn_dsl.rewrites.definitions import fresh_name, statement_reads, whole_read
@@ -98,12 +99,10 @@ class _Reverse:
         self._wanted = wanted
         whole = nothing_given(forward)
         self._flow = Dependence(whole)
-        planned = with_sendings(whole)
-        planned_flow = Dependence(planned)
-        self._roles, plans = partition(planned, planned_flow)
-        self._rows = frozenset(r for p in plans for r in p.rows)
-        self._first_rows = frozenset(plans[0].rows)
-        self._pairs = combined(planned_flow, self._roles, plans)
+        plan = planned(with_sendings(whole))
+        self._roles, self._rows = plan.roles, plan.rows
+        self._first_rows = frozenset(plan.kernels[0].rows)
+        self._pairs = plan.pairs
         self._kinds = Kinds(forward)
         self._active = active_tensors(forward, wanted)
         self._adjoint = Adjoint(self._active.__contains__, lambda r: presence(r, forward) == TRUE)
@@ -171,9 +170,11 @@ class _Reverse:
     # what is kept
 
     def _kept(self) -> tuple[str, ...]:
-        """What the forward pass stores for the backward pass: of what that reads, the reductions over a stream and
-        the outputs. All else is computed anew from these."""
-        storable = set(self._roles.streamed) | {o.name for o in self._forward.outputs}
+        """What the forward pass stores for the backward pass: of what that reads, the reductions over a stream that
+        are no pairs, and the outputs. All else is computed anew from these."""
+        extents = Extents(self._forward)
+        linear = {t for t in self._roles.streamed if not is_of_pairs(self._flow, extents, t)}
+        storable = linear | {o.name for o in self._forward.outputs}
         table = self._flow.by_target
         pending = [t for s in self._statements for t in statement_reads(s)]
         seen: set[str] = set()

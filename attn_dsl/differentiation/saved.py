@@ -11,9 +11,9 @@ from dataclasses import replace
 
 from attn_dsl.analysis.guards import Guards
 from attn_dsl.analysis.presence import PRESENT, total_body
-from attn_dsl.codegen.dependence import Dependence
 from attn_dsl.ir.cascade import Cascade, Einsum
 from attn_dsl.ir.walk import tensors_read
+from attn_dsl.planning.dependence import Dependence
 
 Presences = tuple[tuple[str, tuple[str, ...]], ...]
 """Tensors of which it is given whether they exist, and the indices that this varies with."""

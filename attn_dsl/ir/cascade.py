@@ -182,7 +182,7 @@ class Cascade:
     sendings: tuple[Sending, ...] = ()
 
     @cached_property
-    def known(self) -> dict[str, Any]:
+    def known(self) -> dict[Any, Any]:
         """What analyses have found out about this very cascade, each under a name of its own; no part of its value."""
         return {}
 

@@ -9,9 +9,9 @@ from math import prod
 from attn_dsl.account.analysis import Request, analyse
 from attn_dsl.account.call import LENGTH, complete_sizes, example_sizes, tiled_indices
 from attn_dsl.account.model import Analysis, KernelAccount, LoopAccount
-from attn_dsl.codegen import whole_indices
 from attn_dsl.ir.expr import SizeOf
 from attn_dsl.ir.walk import walk
+from attn_dsl.planning import plan
 from attn_dsl.report.masks import MaskRequest, behind
 from attn_dsl.report.pairs import PairLoop, example_loops
 from attn_dsl.report.samples import is_whole, place_indices, sample
@@ -58,7 +58,7 @@ def length_sizes(request: MaskRequest, loops: tuple[PairLoop, ...], length: int)
             known = prod(request.sizes.get(n, size or 1) for n, size in zip(side, sized, strict=True))
             for name in free:
                 sizes.setdefault(name, max(1, round((length / max(known, 1)) ** (1 / len(free)))))
-    for name in tiled_indices(request.cascade):
+    for name in tiled_indices(request.cascade, request.params):
         if not name.startswith("_"):
             sizes.setdefault(name, length)
     return _composed(request, loops, sizes, length)
@@ -93,9 +93,9 @@ def _account(
     request: MaskRequest, loops: tuple[PairLoop, ...], sizes: Mapping[str, int], *, backward: bool
 ) -> Costed:
     cascade, params = request.cascade, request.params
-    tiled = tiled_indices(cascade)
+    tiled = tiled_indices(cascade, params)
     given = example_sizes(cascade, params, sizes)
-    full = complete_sizes(cascade, params, whole_indices(cascade), tiled, given, request.tensors)
+    full = complete_sizes(cascade, params, plan(cascade, params).whole, tiled, given, request.tensors)
     whole = {i.name for i in cascade.inputs if is_whole(i)}
     deciding = {n for loop in loops for n in behind(cascade, loop)} & whole
     named = {n: v for n, v in full.items() if not n.startswith("_")}

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from attn_dsl.codegen.dependence import expressions
 from attn_dsl.ir.cascade import Cascade, Einsum, Statement
 from attn_dsl.ir.printer import print_expr, print_statement
 from attn_dsl.ir.walk import tensors_read
+from attn_dsl.planning.dependence import expressions
 
 _HEIGHT, _GAP, _LAYER, _MARGIN = 40, 18, 74, 6
 _SWEEPS = 12

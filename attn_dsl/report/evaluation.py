@@ -8,9 +8,9 @@ from math import prod
 
 import torch
 
-from attn_dsl.codegen.dependence import Dependence
 from attn_dsl.errors import ArgumentError, Diagnostic
 from attn_dsl.ir.cascade import Cascade, Einsum
+from attn_dsl.planning.dependence import Dependence
 from attn_dsl.reference.dense import bind, definitions
 from attn_dsl.reference.partial import Partial, Scope
 from attn_dsl.reference.statements import define, space_of

@@ -23,12 +23,12 @@ from attn_dsl.account.tiles import Rows
 from attn_dsl.account.unknown import is_known, loosened
 from attn_dsl.account.values import Facts
 from attn_dsl.analysis.presence import PRESENT, conjunction, conjuncts, disjunction
-from attn_dsl.codegen.dependence import Dependence
 from attn_dsl.errors import ArgumentError, Diagnostic
 from attn_dsl.ir.cascade import Cascade
 from attn_dsl.ir.expr import Expr, Op, SizeOf
 from attn_dsl.ir.printer import print_expr
 from attn_dsl.ir.walk import index_names, tensors_read, transform
+from attn_dsl.planning.dependence import Dependence
 from attn_dsl.reference.expressions import evaluate_expression
 from attn_dsl.reference.partial import Partial, Scope
 from attn_dsl.report.evaluation import evaluated, require_drawable

@@ -73,7 +73,7 @@ def pair_loops(lowering: Lowering, facts: Facts) -> tuple[tuple[PairLoop, Facts]
     found: dict[tuple[object, ...], tuple[PairLoop, Facts]] = {}
     for kernel in lowering.kernels:
         loops = [i.visits for i in kernel.text.body.items if isinstance(i, Loop)]
-        known = with_presences(facts, lowering.flow, [v.guard for v in loops])
+        known = with_presences(facts, lowering.plan.flow, [v.guard for v in loops])
         for visits in loops:
             key = (kernel.plan.stores, kernel.plan.rows, visits.stream, visits.plan, visits.guard)
             if kernel.tiles.rows and (key not in found or visits.tested is not None):

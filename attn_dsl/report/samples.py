@@ -14,11 +14,11 @@ from math import prod
 import torch
 from torch import Tensor
 
-from attn_dsl.codegen.dependence import Dependence, expressions
 from attn_dsl.errors import ArgumentError, Diagnostic
 from attn_dsl.ir.cascade import Cascade, Input
 from attn_dsl.ir.expr import Expr, Op, Read, SizeOf
 from attn_dsl.ir.walk import tensors_read, walk
+from attn_dsl.planning.dependence import Dependence, expressions
 from attn_dsl.report.pairs import PairLoop, Params
 from attn_dsl.runtime.random_inputs import example_sizes, random_arguments
 from attn_dsl.runtime.sizes import DTYPES, evaluate_size

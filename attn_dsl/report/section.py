@@ -9,10 +9,11 @@ from markupsafe import Markup
 
 from attn_dsl.account.analysis import Request, analyse
 from attn_dsl.account.model import Analysis, KernelAccount, MaskAccount
-from attn_dsl.codegen import generate, whole_indices
+from attn_dsl.codegen import generate
 from attn_dsl.codegen.specialisation import Specialisation
 from attn_dsl.errors import ArgumentError, NotLoweredError
 from attn_dsl.language.load import Specification
+from attn_dsl.planning import plan
 from attn_dsl.report.cost_figure import histogram_figure, operations_figure, roofline_figure, time_figure
 from attn_dsl.report.costs import Costed, account_at, over_lengths
 from attn_dsl.report.diagram import Diagram, diagram
@@ -180,10 +181,10 @@ def _has_loops(analysis: Analysis) -> bool:
 def _source(request: MaskRequest, target: str) -> Markup:
     cascade = request.cascade
     dtype = "f32" if target == "cpu" else "bf16"
-    whole = whole_indices(cascade)
-    known = {n: v for n, v in request.sizes.items() if n in whole}
+    planned = plan(cascade, request.params, sizes=request.sizes)
+    known = {n: v for n, v in request.sizes.items() if n in planned.whole}
     specialisation = Specialisation(
-        params=tuple(request.params.items()), dtypes=tuple((i.name, i.dtype or dtype) for i in cascade.inputs),
-        sizes=typical_sizes(cascade, request.params, whole, known), architecture=ARCHITECTURES[target],
+        dtypes=tuple((i.name, i.dtype or dtype) for i in cascade.inputs),
+        sizes=typical_sizes(cascade, request.params, planned.whole, known), architecture=ARCHITECTURES[target],
     )  # fmt: skip
-    return highlight(generate(cascade, specialisation).source, target)
+    return highlight(generate(planned, specialisation).source, target)

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from attn_dsl.codegen.dependence import Dependence
 from attn_dsl.errors import ArgumentError, Diagnostic, NotLoweredError
 from attn_dsl.ir.cascade import Cascade
+from attn_dsl.planning.dependence import Dependence
 from attn_dsl.reference.partial import Scope
 from attn_dsl.report.evaluation import evaluated, made_up_behind, require_drawable
 from attn_dsl.report.masks import MOST_PANELS, MaskRequest

@@ -170,8 +170,7 @@ class Attention:
         with _sources(self.specification):
             dtype = _dtype(dtype)
             kernels = self._kernels(backward, dtype)
-            spec = kernels.specialisation(*_typical(kernels, dtype, sizes), architecture)
-            return generate(kernels.cascade, spec).source
+            return generate(*kernels.wanted(*_typical(kernels, dtype, sizes), architecture)).source
 
     def lower(
         self,
@@ -190,7 +189,8 @@ class Attention:
             dtype = _dtype(dtype)
             require_known(architecture)
             kernels = self._kernels(backward, dtype)
-            entry = kernels.entry(*_typical(kernels, dtype, sizes), architecture)
+            dtypes, known = _typical(kernels, dtype, sizes)
+            entry = kernels.entry(kernels.wanted(dtypes, known, architecture), known)
             return lower(entry, architecture)
 
     def analyze(
@@ -290,12 +290,13 @@ def _is_abstract(value: object) -> bool:
 
 def _typical(
     kernels: Kernels, dtype: torch.dtype, sizes: Mapping[str, int]
-) -> tuple[tuple[tuple[str, str], ...], tuple[tuple[str, int], ...]]:
+) -> tuple[tuple[tuple[str, str], ...], dict[str, int]]:
     """Dtypes and sizes where there are no arguments to take them from."""
     from attn_dsl.runtime.typical import typical_sizes
 
     dtypes = tuple((i.name, i.dtype or NAMES[dtype]) for i in kernels.cascade.inputs)
-    return dtypes, typical_sizes(kernels.cascade, kernels.params, kernels.whole_indices(), sizes)
+    whole = kernels.plans.at(sizes).whole
+    return dtypes, {**sizes, **dict(typical_sizes(kernels.cascade, kernels.params, whole, sizes))}
 
 
 __all__ = ["DTYPES", "Attention", "compile"]

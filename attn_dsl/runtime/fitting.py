@@ -20,7 +20,7 @@ from attn_dsl.codegen.program import Kernel, Program
 from attn_dsl.codegen.schedule import Schedule
 from attn_dsl.codegen.specialisation import Specialisation
 from attn_dsl.errors import TargetError
-from attn_dsl.ir.cascade import Cascade
+from attn_dsl.planning import ProgramPlan
 from attn_dsl.runtime.ahead_of_time import KernelResources, lower
 from attn_dsl.runtime.cache import Entry
 
@@ -61,14 +61,14 @@ class _Fit:
         return replace(self.schedule, max_registers=most) if held and is_cuda else None
 
 
-def fitted(cascade: Cascade, specialisation: Specialisation) -> Program:
+def fitted(plan: ProgramPlan, specialisation: Specialisation) -> Program:
     """The program in which every kernel has the first schedule of the ladder with which it spills nothing, else the
     one with which it spills least. A schedule with which the compiler fails is passed over.
 
     What the user's schedule fixes stays. Raises what ``generate`` and ``lower`` raise.
     """
     steps = tuple(dict.fromkeys(_over(specialisation.schedule, step) for step in LADDER))
-    program = generate(cascade, replace(specialisation, schedule=steps[0]))
+    program = generate(plan, replace(specialisation, schedule=steps[0]))
     best = first = _fits(program, dict.fromkeys(range(len(program.kernels)), steps[0]), specialisation)
 
     def tried(schedules: Mapping[int, Schedule]) -> dict[int, _Fit]:
@@ -76,7 +76,7 @@ def fitted(cascade: Cascade, specialisation: Specialisation) -> Program:
         if not schedules:
             return {}
         chosen = [schedules.get(k, fit.schedule) for k, fit in best.items()]
-        program = generate(cascade, specialisation, chosen)
+        program = generate(plan, specialisation, chosen)
         smaller = {k: s for k, s in schedules.items() if _lanes(program.kernels[k]) <= first[k].lanes}
         return _fits(program, smaller, specialisation)
 
@@ -89,7 +89,7 @@ def fitted(cascade: Cascade, specialisation: Specialisation) -> Program:
     for fit in best.values():
         if isinstance(fit.resources, TargetError):
             raise fit.resources
-    return generate(cascade, specialisation, [fit.schedule for fit in best.values()])
+    return generate(plan, specialisation, [fit.schedule for fit in best.values()])
 
 
 def _over(given: Schedule, step: Schedule) -> Schedule:

@@ -28,10 +28,11 @@ from attn_dsl.version import __version__
 
 if TYPE_CHECKING:
     from attn_dsl.codegen.program import Buffer, Program
-    from attn_dsl.codegen.results import Results
     from attn_dsl.differentiation.memory import Pairs
+    from attn_dsl.planning import Plans, ProgramPlan
 
 Params = Mapping[str, int | float | bool]
+Wanted = tuple["ProgramPlan", Specialisation]
 MOST_SHAPES = 1024
 
 
@@ -48,15 +49,13 @@ class Kernels:
         self.params = params
         self.schedule = schedule
         self.presences = presences
-        self._programs: dict[tuple[Any, ...], Any] = {}
+        self._programs: dict[Wanted, Any] = {}
         self._prepared: dict[tuple[Any, ...], Prepared] = {}
-        self._whole: tuple[str, ...] | None = None
-        self._results: Results | None = None
-        self._fixed: dict[str, int | float | bool] | None = None
-        self._required: tuple[Specialisation, Program] | None = None
+        self._plans: Plans | None = None
+        self._required: tuple[Wanted, Program] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_programs": {}, "_prepared": {}, "_required": None}
+        return {**self.__dict__, "_programs": {}, "_prepared": {}, "_required": None, "_plans": None}
 
     # calls
 
@@ -113,13 +112,11 @@ class Kernels:
     ) -> Any:  # fmt: skip
         """The loaded program for these arguments, kept in memory."""
         dtypes = tuple((i.name, NAMES[arguments[i.name].dtype]) for i in self.cascade.inputs)
-        whole = tuple((i, sizes[i]) for i in self.whole_indices())
-        wide = self._is_wide(sizes)
-        key = (architecture, dtypes, whole, wide, torch.get_float32_matmul_precision())
-        loaded = self._programs.get(key)
+        wanted = self.wanted(dtypes, sizes, architecture)
+        loaded = self._programs.get(wanted)
         if loaded is None:
-            loaded = load(self.entry(dtypes, whole, architecture, wide))
-            self._programs[key] = loaded
+            loaded = load(self.entry(wanted, sizes))
+            self._programs[wanted] = loaded
         else:
             statistics.memory_hits += 1
         return loaded
@@ -135,83 +132,76 @@ class Kernels:
 
     def results(self, dtypes: Mapping[str, str]) -> tuple[Buffer, ...]:
         """What ``run`` gives for inputs of these dtypes, known without a program."""
-        if self._results is None:
-            from attn_dsl.codegen.results import Results
+        from attn_dsl.codegen.results import results
 
-            self._results = Results(self.cascade, self._fixed_params(), self.presences)
-        return self._results.buffers(dtypes)
+        return results(self.plans.at({}), dtypes)
 
     # programs
 
-    def whole_indices(self) -> tuple[str, ...]:
-        """The indices whose size is part of what a program is specialised on."""
-        if self._whole is None:
-            from attn_dsl.codegen import whole_indices
+    @property
+    def plans(self) -> Plans:
+        """What is computed by which kernel, for whatever extents. NotLoweredError where something is by none."""
+        if self._plans is None:  # asked at every call
+            from attn_dsl.planning import plans
 
-            self._whole = whole_indices(self.cascade)
-        return self._whole
+            self._plans = plans(self.cascade, self.params, self.presences)
+        return self._plans
 
-    def specialisation(
-        self, dtypes: tuple[tuple[str, str], ...], whole: tuple[tuple[str, int], ...], architecture: str,
-        wide: bool = False,
-    ) -> Specialisation:  # fmt: skip
-        """What the program for these dtypes and sizes is specialised on."""
-        params = tuple(self._fixed_params().items())
+    def wanted(
+        self, dtypes: tuple[tuple[str, str], ...], sizes: Mapping[str, int], architecture: str
+    ) -> Wanted:
+        """The plan for these sizes (of those indices at least that a tile holds), and what a program of it for these
+        dtypes is specialised on."""
+        plan = self.plans.at(sizes)
+        whole = tuple((i, sizes[i]) for i in plan.whole)
         precision = "ieee" if torch.get_float32_matmul_precision() == "highest" else "tf32"
-        return Specialisation(
-            params, dtypes, whole, architecture, self.schedule, precision, self.presences, wide
-        )
+        wide = self._is_wide(sizes)
+        return plan, Specialisation(dtypes, whole, architecture, self.schedule, precision, wide)
 
     def _is_wide(self, sizes: Mapping[str, int]) -> bool:
         """Whether a call goes beyond what 32 bits have been proved to be enough for."""
-        fixed = self._fixed_params()
+        fixed = self.plans.params
         at_launch = [abs(int(v)) for n, v in self.params.items() if n not in fixed]
         return max(sizes.values(), default=0) > NARROW_EXTENT or max(at_launch, default=0) >= NARROW_PARAM
 
-    def _fixed_params(self) -> dict[str, int | float | bool]:
-        """The params that are part of a program."""
-        if self._fixed is None:  # asked at every call
-            from attn_dsl.codegen.binding import launch_params
-
-            at_launch = launch_params(self.cascade)
-            self._fixed = {n: v for n, v in self.params.items() if n not in at_launch}
-        return self._fixed
-
-    def entry(
-        self, dtypes: tuple[tuple[str, str], ...], whole: tuple[tuple[str, int], ...], architecture: str,
-        wide: bool = False,
-    ) -> Entry:  # fmt: skip
-        """The program from the disk cache, built where it is not there."""
-        spec = self.specialisation(dtypes, whole, architecture, wide)
-        parts = [cascade_key(self.cascade), repr(spec), *_versions()]
-        if architecture == "cpu":
+    def entry(self, wanted: Wanted, sizes: Mapping[str, int]) -> Entry:
+        """The program from the disk cache, built where it is not there. ``sizes``: of the call that wants it."""
+        plan, spec = wanted
+        told = (*plan.params.items(), *plan.presences, *sorted(plan.extents.given.items()))
+        parts = [cascade_key(self.cascade), repr(told), repr(spec), *_versions()]
+        if spec.architecture == "cpu":
             from attn_dsl.runtime.native import compile_native, toolchain
 
             key = entry_key(*parts, *toolchain())
             return load_or_build(
-                key, lambda: self._generated(spec), compile_native, _described(self.cascade.name, spec)
+                key,
+                lambda: self._generated(wanted, sizes),
+                compile_native,
+                _described(self.cascade.name, spec),
             )
         key = entry_key(*parts)
-        return load_or_build(key, lambda: self._generated(spec), what=_described(self.cascade.name, spec))
+        return load_or_build(
+            key, lambda: self._generated(wanted, sizes), what=_described(self.cascade.name, spec)
+        )
 
     def require(self, dtypes: Mapping[str, str], sizes: Mapping[str, int], architecture: str) -> None:
         """NotLoweredError where there is no program for these; its source is kept for whoever builds it next."""
         declared = tuple((i.name, dtypes[i.name]) for i in self.cascade.inputs)
-        whole = tuple((i, sizes[i]) for i in self.whole_indices())
-        spec = self.specialisation(declared, whole, architecture)
         if self._required is None:
-            self._required = spec, self._generated(spec)
+            wanted = self.wanted(declared, sizes, architecture)
+            self._required = wanted, self._generated(wanted, sizes)
 
-    def _generated(self, spec: Specialisation) -> Program:
-        if self._required is not None and self._required[0] == spec:
+    def _generated(self, wanted: Wanted, sizes: Mapping[str, int]) -> Program:
+        if self._required is not None and self._required[0] == wanted:
             return self._required[1]
         from attn_dsl.codegen import generate
         from attn_dsl.runtime.fitting import fitted
 
+        plan, spec = wanted
         by_gpu = spec.architecture not in ("cpu", "interpreter")
-        program = fitted(self.cascade, spec) if by_gpu else generate(self.cascade, spec)
+        program = fitted(plan, spec) if by_gpu else generate(plan, spec)
         if self.pairs is not None:
-            self.pairs.refuse(program, self.cascade)
+            self.pairs.refuse(program, self.cascade, sizes)
         return program
 
 
@@ -262,6 +252,8 @@ def _versions() -> tuple[str, ...]:
     return __version__, triton, torch.__version__, platform.python_version(), _code_version()
 
 
+# What a program is made by.
+CODE = ("grammar", "ir", "rewrites", "analysis", "planning", "differentiation", "codegen", "templates")
 _CODE: list[str] = []
 
 
@@ -274,7 +266,7 @@ def _code_version() -> str:
 
         root = Path(attn_dsl.__file__).parent
         digest = hashlib.sha256()
-        for folder in ("codegen", "templates", "grammar", "rewrites", "analysis", "differentiation"):
+        for folder in CODE:
             for path in sorted((root / folder).rglob("*")):
                 if path.suffix in (".py", ".j2", ".h", ".attn"):
                     digest.update(path.read_bytes())

@@ -17,11 +17,11 @@ from torch import Tensor
 
 from attn_dsl.analysis.guards import Guards
 from attn_dsl.analysis.presence import PRESENT
-from attn_dsl.codegen.binding import bind, launch_params
 from attn_dsl.differentiation import Backward, backward, tangent
 from attn_dsl.differentiation.memory import Pairs, pairs_of
 from attn_dsl.errors import NotLoweredError
 from attn_dsl.ir.cascade import Cascade
+from attn_dsl.planning.binding import bind, launch_params
 from attn_dsl.rewrites.batching import Batched, batched
 from attn_dsl.runtime.autograd import Call, along, is_transformed, tangents_of, without_tangent
 from attn_dsl.runtime.kernels import Kernels

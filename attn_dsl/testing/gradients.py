@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from attn_dsl.codegen.binding import bind as bind_params
-from attn_dsl.codegen.binding import launch_params
 from attn_dsl.differentiation import Backward, backward
 from attn_dsl.errors import AttnError
 from attn_dsl.ir.cascade import Cascade, Einsum, Index, Statement
 from attn_dsl.ir.expr import Cast, Expr, IndexVar, Read
 from attn_dsl.ir.walk import transform
+from attn_dsl.planning.binding import bind as bind_params
+from attn_dsl.planning.binding import launch_params
 from attn_dsl.reference import evaluate
 from attn_dsl.rewrites.definitions import fresh_name, map_expressions
 from attn_dsl.runtime.sizes import NAMES, bind, evaluate_size

@@ -197,7 +197,7 @@ def _magnitude(name: str, args: Sequence[Measured], result: Tensor) -> Tensor:
             return sizes[0] * sizes[1]
         case "div":
             return sizes[0] / args[1].partial.value.to(torch.float64).abs()
-        case "neg":
+        case "neg" | "gelu":  # of which far below 0 nothing but the rounding of 1 + erf(x) is left
             return sizes[0]
         case _:
             return result.to(torch.float64).abs()

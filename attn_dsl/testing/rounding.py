@@ -128,9 +128,7 @@ def _sum(statement: Einsum, model: Model, operands: Operands) -> Errors:
         )
         if roundings:
             each = torch.where(element.magnitude > model.precision.operand_largest, torch.inf, each)
-        error, magnitude = (
-            _reduce(t, statement, Reduction.SUM, model) for t in (each, element.magnitude)
-        )
+        error, magnitude = (_reduce(t, statement, Reduction.SUM, model) for t in (each, element.magnitude))
         found = torch.where(_meets_infinity(element, statement, model), torch.inf, error), magnitude
     error, magnitude = found
     terms = prod(model.scope.extents(statement.over))

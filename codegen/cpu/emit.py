@@ -11,7 +11,7 @@ from attn_dsl.codegen.kernel_text import KernelText, header
 from attn_dsl.codegen.program import COLLECTED, Argument, Extent, Pointer
 from attn_dsl.codegen.specialisation import Specialisation
 from attn_dsl.codegen.tiles import KernelBody, Loop, Store
-from attn_dsl.ir.cascade import Cascade
+from attn_dsl.planning.plan import ProgramPlan
 
 
 @lru_cache(maxsize=1)
@@ -25,12 +25,12 @@ def _template() -> Any:
     return environment.get_template("cpu/module.cpp.j2")
 
 
-def emit_module(cascade: Cascade, spec: Specialisation, kernels: list[KernelText]) -> str:
+def emit_module(plan: ProgramPlan, spec: Specialisation, kernels: list[KernelText]) -> str:
     """The source of a module that defines all kernels of a program."""
     printed = [_kernel(k) for k in kernels]
     pairs = any("multiply_bf16" in line for k in printed for line in k["lines"])
     functions = "bfloat16.h" if pairs else "tiles.h"  # the former takes longer to compile than most kernels
-    text = _template().render(header=header(cascade, spec), functions=functions, kernels=printed)
+    text = _template().render(header=header(plan, spec), functions=functions, kernels=printed)
     return text.rstrip() + "\n"
 
 

@@ -5,7 +5,7 @@ For each pass, in order: contributions that have no stream of their own, then a 
 
 from __future__ import annotations
 
-from attn_dsl.analysis.passes import PassAnalysis, analyse_passes
+from attn_dsl.analysis.passes import PassAnalysis
 from attn_dsl.analysis.presence import disjunction
 from attn_dsl.codegen.context import KernelContext, accumulator_dtype
 from attn_dsl.codegen.naming import Value
@@ -34,7 +34,7 @@ class StreamKernel(Builder):
     def build(self) -> KernelBody:
         """The whole kernel."""
         self.coordinates.rows()
-        passes = self._passes()
+        passes = self.context.program.passes(self.context.plan)
         self._declare_states()
         wanted = self.presence.wanted()
         for level in range(passes.count if self.context.plan.targets else 0):
@@ -50,10 +50,6 @@ class StreamKernel(Builder):
         for name in self.presence.flagged():
             self.stores.presence(name, self.kernel.scope)
         return self.kernel.body
-
-    def _passes(self) -> PassAnalysis:
-        over = {t: self.context.flow.over(t) & self.context.roles.streams for t in self.context.plan.targets}
-        return analyse_passes(self.context.cascade, over)
 
     def _declare_states(self) -> None:
         for target in self.context.plan.targets:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from attn_dsl.analysis.presence import PRESENT
 from attn_dsl.codegen.context import TRUE, Scope
 from attn_dsl.codegen.naming import plain
-from attn_dsl.codegen.partition import contribution_streams
 from attn_dsl.codegen.program import Pointer
 from attn_dsl.codegen.ranges import TileRange
 from attn_dsl.codegen.stream.assembly import Assembly, Builder
 from attn_dsl.codegen.stream.coordinates import Coordinates
 from attn_dsl.codegen.tiles import Block, Loop, Node, Store, Visits
 from attn_dsl.ir.expr import IndexVar, Read
+from attn_dsl.planning.partition import contribution_streams
 
 
 class Stores(Builder):

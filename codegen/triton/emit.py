@@ -10,7 +10,7 @@ from attn_dsl.codegen.program import Argument, Pointer
 from attn_dsl.codegen.specialisation import Specialisation
 from attn_dsl.codegen.triton.functions import definitions
 from attn_dsl.codegen.triton.printer import KernelPrinter
-from attn_dsl.ir.cascade import Cascade
+from attn_dsl.planning.plan import ProgramPlan
 
 
 @lru_cache(maxsize=1)
@@ -24,7 +24,7 @@ def _template() -> Any:
     return environment.get_template("triton/module.py.j2")
 
 
-def emit_module(cascade: Cascade, spec: Specialisation, kernels: list[KernelText], precision: str) -> str:
+def emit_module(plan: ProgramPlan, spec: Specialisation, kernels: list[KernelText], precision: str) -> str:
     """The source of a module that defines all kernels of a program."""
     used: set[str] = set()
     items: list[dict[str, Any]] = []
@@ -45,7 +45,7 @@ def emit_module(cascade: Cascade, spec: Specialisation, kernels: list[KernelText
             }
         )
     text = _template().render(
-        header=header(cascade, spec),
+        header=header(plan, spec),
         functions=definitions(used, interpreted=spec.architecture == "interpreter"),
         kernels=items,
     )

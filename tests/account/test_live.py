@@ -15,10 +15,11 @@ from attn_dsl.account.live import Live, count_live
 from attn_dsl.account.presences import with_presences, without_certainties
 from attn_dsl.account.values import Facts, grid
 from attn_dsl.analysis.presence import guard
-from attn_dsl.codegen.dependence import Dependence
-from attn_dsl.codegen.roles import assign_roles
 from attn_dsl.ir.cascade import Cascade, Einsum
 from attn_dsl.language.load import load_file, load_text
+from attn_dsl.planning.dependence import Dependence
+from attn_dsl.planning.extents import Extents
+from attn_dsl.planning.roles import assign_roles
 from attn_dsl.rewrites import normal_form
 from attn_dsl.runtime.params import resolve_params
 from attn_dsl.runtime.sizes import solve_sizes
@@ -37,7 +38,7 @@ def lives(
 ) -> Iterator[tuple[Einsum, Live]]:
     """What is counted for each streamed contribution of the normal form, all integer inputs given."""
     flow = Dependence(cascade)
-    roles = assign_roles(flow)
+    roles = assign_roles(flow, Extents(cascade))
     samples = {n: t.resolve_neg().numpy() for n, t in arguments.items() if not t.is_floating_point()}
     facts = Facts(cascade, params, sizes, samples)
     for target in roles.streamed:

@@ -227,7 +227,7 @@ def test_a_derivative_never_stores_pairs() -> None:
     pairs = pairs_of(cascade)
     assert ("i", "j") in pairs.indices
     linear = Program("", (), (Buffer("d_P_l", (("b",), ("h",), ("i",)), "f32", False),), ())
-    pairs.refuse(linear, cascade)
+    pairs.refuse(linear, cascade, {})
     dense = Program("", (), (Buffer("d_P", (("b",), ("h",), ("i",), ("j",)), "f32", False),), ())
     with pytest.raises(NotLoweredError, match="all pairs of 'i' and 'j'"):
-        pairs.refuse(dense, cascade)
+        pairs.refuse(dense, cascade, {})

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from attn_dsl.analysis.passes import analyse_passes
-from attn_dsl.codegen.dependence import Dependence
-from attn_dsl.codegen.partition import partition
+from attn_dsl.cli.lowering import example_params
 from attn_dsl.language.load import load_file
-from attn_dsl.rewrites import normal_form
+from attn_dsl.planning import plan
 from tests.examples.cases import EXAMPLES, example_names
 
 # A nonlinearity stands between these reductions and the sum they need; all others fold into one pass.
@@ -21,11 +19,9 @@ TWO_PASSES = {
 
 def passes(name: str) -> int:
     """The passes of the kernel that takes the most."""
-    cascade = normal_form(load_file(EXAMPLES / f"{name}.attn").cascade)
-    flow = Dependence(cascade)
-    roles, plans = partition(cascade, flow)
-    streams = [{t: flow.over(t) & roles.streams for t in plan.targets} for plan in plans]
-    return max(analyse_passes(cascade, s).count for s in streams)
+    cascade = load_file(EXAMPLES / f"{name}.attn").cascade
+    found = plan(cascade, example_params(cascade))
+    return max(found.passes(kernel).count for kernel in found.kernels)
 
 
 @pytest.mark.parametrize("name", [name for name in example_names() if not name.startswith("coming/")])

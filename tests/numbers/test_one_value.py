@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from attn_dsl.codegen.comparing import compared
-from attn_dsl.codegen.dependence import Dependence
 from attn_dsl.language.load import load_text
+from attn_dsl.planning.comparing import compared
+from attn_dsl.planning.dependence import Dependence
 from tests.numbers.evaluators import EVALUATORS, evaluate
 
 # The features are whole, since the keys need them: X would be computed anew on both sides of the comparison.

@@ -23,7 +23,9 @@ def _built(monkeypatch: pytest.MonkeyPatch, lower: object) -> Entry:
     monkeypatch.setattr(fitting, "lower", lower)
     attention = attn_dsl.compile(EXAMPLES / "basic" / "dense.attn")
     dtypes = (("Q", "bf16"), ("K", "bf16"), ("V", "bf16"))
-    return attention.kernels.entry(dtypes, (("d", 64), ("e", 64)), "cuda:90")
+    kernels = attention.kernels
+    sizes = {"d": 64, "e": 64}
+    return kernels.entry(kernels.wanted(dtypes, sizes, "cuda:90"), sizes)
 
 
 @pytest.fixture(autouse=True)

@@ -11,6 +11,7 @@ from torch import Tensor
 import attn_dsl
 from attn_dsl.codegen import generate
 from attn_dsl.codegen.specialisation import Specialisation
+from attn_dsl.planning import plan
 from attn_dsl.runtime import cache
 from attn_dsl.runtime.cache import Statistics
 
@@ -92,8 +93,8 @@ def test_lengths_read_from_a_tensor_are_read_anew(counts: Statistics) -> None:
 def test_a_window_over_a_million_tokens_needs_nothing_but_inputs_and_outputs(architecture: str) -> None:
     """No buffer besides the outputs, and no argument that is not an input, an output or a number."""
     attention = attn_dsl.compile(WINDOW)
-    spec = Specialisation((), tuple((n, "f32") for n in "QKV"), (("d", 64), ("e", 64)), architecture)
-    program = generate(attention.cascade, spec)
+    spec = Specialisation(tuple((n, "f32") for n in "QKV"), (("d", 64), ("e", 64)), architecture)
+    program = generate(plan(attention.cascade, attention.params), spec)
     assert [b.name for b in program.buffers if not b.is_output] == []
     assert [b.axes for b in program.buffers] == [(("b",), ("g", "r"), ("i",), ("e",))]
 

@@ -221,7 +221,9 @@ def test_a_quotient_of_what_underflows_is_not_judged(score: float) -> None:
 
 def test_a_sum_in_which_infinite_terms_meet_may_be_infinite_or_nan() -> None:
     """A factor is taken out of a sum, and c * (w . v) is infinite where the sum of c * w * v is NaN."""
-    text = "attention a\ninput c[i], w[i,j], v[j]\nP[i,j] = w[i,j] * c[i]\nO[i] += P[i,j] * v[j]\noutput O[i]\n"
+    text = (
+        "attention a\ninput c[i], w[i,j], v[j]\nP[i,j] = w[i,j] * c[i]\nO[i] += P[i,j] * v[j]\noutput O[i]\n"
+    )
     c, w, v = torch.tensor([-torch.inf, 1.0]), torch.ones(2, 2), torch.tensor([2.0, -1.0])
     found = bounded_results(load_text(text).cascade, {}, {"c": c, "w": w, "v": v}, {"i": 2, "j": 2})["O"]
     assert found.value.isnan().tolist() == [True, False]
@@ -231,3 +233,13 @@ def test_a_sum_in_which_infinite_terms_meet_may_be_infinite_or_nan() -> None:
     )["O"]
     assert nan.value.isnan().all()
     assert not nan.error.isinf().any()  # NaN in the data stays NaN
+
+
+def test_gelu_far_below_zero_is_off_by_the_rounding_of_its_sum() -> None:
+    """torch's own f32 kernel gives -0 where f64 still has -5e-16."""
+    x = torch.tensor([-8.3, -20.0, 3.0])
+    found = bounded_results(
+        load_text("attention a\ninput X[i]\nO[i] = gelu(X[i])\noutput O[i]\n").cascade, {}, {"X": x}, {"i": 3}
+    )["O"]
+    assert compare(torch.nn.functional.gelu(x), found).wrong == 0
+    assert bool((found.error < 1e-5).all())

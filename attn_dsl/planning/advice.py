@@ -12,19 +12,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from attn_dsl.analysis.iteration import plan_iteration
-from attn_dsl.analysis.passes import Break, analyse_passes
+from attn_dsl.analysis.passes import Break
 from attn_dsl.analysis.predicates import is_integral
 from attn_dsl.analysis.presence import PRESENT, truth
-from attn_dsl.codegen.defaults import next_power_of_two
-from attn_dsl.codegen.dependence import Dependence
-from attn_dsl.codegen.partition import KernelPlan, partition
-from attn_dsl.codegen.roles import Roles
-from attn_dsl.codegen.scattering import kernel_form
 from attn_dsl.errors import Diagnostic
 from attn_dsl.ir.cascade import Cascade, Einsum
 from attn_dsl.ir.expr import Cast, Const, Expr, IndexVar, Op, ParamRef, Read, Span
 from attn_dsl.ir.printer import print_expr
 from attn_dsl.ir.walk import index_names, tensors_read, walk
+from attn_dsl.planning.dependence import Dependence
+from attn_dsl.planning.partition import KernelPlan
+from attn_dsl.planning.plan import plan
+from attn_dsl.planning.roles import Roles
 
 Params = Mapping[str, int | float | bool]
 _WASTE = 0.4  # of the padded lanes
@@ -33,22 +32,18 @@ _LEAST_LANES = 16
 
 def advice(cascade: Cascade, params: Params) -> tuple[Diagnostic, ...]:
     """The warnings about a cascade that becomes kernels, by line. ``params``: a value for each."""
-    normal = kernel_form(cascade)
-    flow = Dependence(normal)
-    roles, plans = partition(normal, flow)
-    loops = tuple(
-        dict.fromkeys(frozenset(i for t in p.targets for i in flow.over(t)) & roles.streams for p in plans)
-    )
+    planned = plan(cascade, params)
+    roles = planned.roles
+    loops = dict.fromkeys(frozenset().union(*planned.streams(k).values()) for k in planned.kernels)
     found = [
         *(d for streams in loops for d in _masks(cascade, streams, params)),
         *_gathers(cascade, roles.streams),
         *_features(cascade, roles.whole, params),
     ]
-    for plan in plans:
-        streams = {t: flow.over(t) & roles.streams for t in plan.targets}
-        found += _repeats(flow, roles, plan)
-        if streams:
-            found += [_pass(b, normal) for b in analyse_passes(normal, streams).breaks]
+    for kernel in planned.kernels:
+        found += _repeats(planned.flow, roles, kernel)
+        if kernel.targets:
+            found += [_pass(b, planned.cascade) for b in planned.passes(kernel).breaks]
     unique = dict.fromkeys(found)
     return tuple(sorted(unique, key=lambda d: (d.span.line, d.span.column) if d.span else (0, 0)))
 
@@ -210,9 +205,9 @@ def _features(cascade: Cascade, whole: frozenset[str], params: Params) -> Iterat
         size = _size(index.size, params)
         if index.name not in whole or size is None or size < 1:
             continue
-        padded = max(next_power_of_two(size), _LEAST_LANES)
+        padded = max(_power_of_two(size), _LEAST_LANES)
         if (padded - size) / padded > _WASTE:
-            below = next_power_of_two(size) // 2
+            below = _power_of_two(size) // 2
             yield _warning(
                 f"'{index.name}' of size {size} is padded to {padded} lanes on a GPU, and "
                 f"{1 - size / padded:.0%} of them compute nothing",
@@ -221,6 +216,11 @@ def _features(cascade: Cascade, whole: frozenset[str], params: Params) -> Iterat
                 if size > _LEAST_LANES
                 else f"{_LEAST_LANES} fill their lanes",
             )
+
+
+def _power_of_two(size: int) -> int:
+    """The least that holds so many."""
+    return 1 << (size - 1).bit_length()
 
 
 def _size(expr: Expr | None, params: Params) -> int | None:

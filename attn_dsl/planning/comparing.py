@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from attn_dsl.codegen.dependence import Dependence
 from attn_dsl.ir.expr import Expr, Op, Read
 from attn_dsl.ir.operators import COMPARISONS
 from attn_dsl.ir.walk import substitute, walk
+from attn_dsl.planning.dependence import Dependence
 
 
 def compared(flow: Dependence) -> frozenset[str]:

@@ -76,6 +76,7 @@ def bind(cascade: Cascade, params: Mapping[str, int | float | bool], sizes: Mapp
         cascade,
         indices=tuple(map(index, cascade.indices)),
         statements=tuple(map(statement, cascade.statements)),
+        sendings=tuple(replace(s, keys=tuple(transform(k, rule) for k in s.keys)) for s in cascade.sendings),
     )
 
 

@@ -12,13 +12,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from attn_dsl.analysis.presence import PRESENT
-from attn_dsl.codegen.dependence import Dependence, expressions
-from attn_dsl.codegen.roles import Roles, assign_roles, split_rows
 from attn_dsl.errors import Diagnostic, NotLoweredError
 from attn_dsl.ir.cascade import Cascade, Einsum, Ranking
 from attn_dsl.ir.expr import Expr, IndexVar, Read
 from attn_dsl.ir.in_order import InOrder
 from attn_dsl.ir.walk import index_names, substitute, walk
+from attn_dsl.planning.dependence import Dependence, expressions
+from attn_dsl.planning.extents import Extents
+from attn_dsl.planning.roles import Roles, assign_roles, split_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +47,10 @@ class _Draft:
     pair_stores: list[str] = field(default_factory=list)
 
 
-def partition(cascade: Cascade, flow: Dependence) -> tuple[Roles, tuple[KernelPlan, ...]]:
+def partition(cascade: Cascade, flow: Dependence, extents: Extents) -> tuple[Roles, tuple[KernelPlan, ...]]:
     """Assign every streamed reduction and every output to a kernel. NotLoweredError names what cannot be."""
     _refuse_unsupported(cascade)
-    roles = assign_roles(flow)
+    roles = assign_roles(flow, extents)
     drafts: list[_Draft] = []
     home: dict[str, int] = {}
     for target in roles.streamed:

@@ -18,11 +18,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from attn_dsl.codegen.comparing import compared
-from attn_dsl.codegen.dependence import Dependence
 from attn_dsl.ir.cascade import Axis, Einsum, Input, Reduction
 from attn_dsl.ir.expr import SizeOf
 from attn_dsl.ir.walk import index_names, walk
+from attn_dsl.planning.comparing import compared
+from attn_dsl.planning.dependence import Dependence
+from attn_dsl.planning.extents import Extents, Length
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class Roles:
     streamed: tuple[str, ...]
 
 
-def assign_roles(flow: Dependence) -> Roles:
+def assign_roles(flow: Dependence, extents: Extents) -> Roles:
     """Decide which reduced indices are whole and which are streamed."""
     reduced = {i for r in flow.reductions for i in flow.over(r)}
     stored = compared(flow)
@@ -48,7 +49,7 @@ def assign_roles(flow: Dependence) -> Roles:
         if _is_projected_beside(flow, z, outer):
             projected.add(z)
             continue
-        if outer - features and not (z in holding | flow.positional and _is_long(flow, z)):
+        if outer - features and _fits_a_tile(flow, extents, z, z in holding | flow.positional):
             whole.add(z)
     streams = reduced - whole
     streamed = tuple(r for r in flow.reductions if flow.over(r) & streams)
@@ -70,13 +71,38 @@ def _is_projected_beside(flow: Dependence, z: str, outer: set[str]) -> bool:
     )
 
 
-def _is_long(flow: Dependence, z: str) -> bool:
-    """Whether an index is a sequence rather than a feature: the arguments give its extent, and it does not lie
-    innermost. What is reduced over it is stored before another reduction uses it, if it holds a reduction itself."""
+def _fits_a_tile(flow: Dependence, extents: Extents, z: str, holds: bool) -> bool:
+    """Whether a tile is to hold an index, so that what is reduced over it is computed anew in the loop that uses it, and
+    not stored. Features are held, and a sequence that holds reductions itself (``holds``) is not; unless it is short,
+    such as the heads, and what would be stored has two lengths."""
+    if _lies_innermost(flow, z):
+        return True
+    if not (holds and _is_sequence(flow, z)):
+        return extents.length(z, Length.SOME) < Length.MANY
+    if extents.length(z, Length.MANY) > Length.FEW:
+        return False
+    stored = (r for r in flow.reductions if z in flow.over(r))
+    return any(is_of_pairs(flow, extents, r) for r in stored)
+
+
+def is_of_pairs(flow: Dependence, extents: Extents, tensor: str) -> bool:
+    """Whether a tensor has a length more than any argument or result: to store it takes memory of another order."""
+    sequences = {d for d in flow.dims(tensor) if _is_sequence(flow, d)}
+    tensors = (*flow.cascade.inputs, *flow.cascade.outputs)
+    further = [sequences - {i for a in t.axes for i in a.indices} for t in tensors]
+    return all(further) and all(
+        any(extents.length(d, Length.MANY) > Length.FEW for d in flow.in_order(dims)) for dims in further
+    )
+
+
+def _is_sequence(flow: Dependence, z: str) -> bool:
+    """Whether the arguments give an extent, and it does not lie innermost."""
     if _lies_innermost(flow, z):
         return False
     size = next((i.size for i in flow.cascade.indices if i.name == z), None)
-    return size is None or any(isinstance(n, SizeOf) for n in walk(size))
+    return size is None or any(
+        isinstance(n, SizeOf) and not _lies_innermost(flow, n.index) for n in walk(size)
+    )
 
 
 def _nested_in(flow: Dependence, z: str, stored: frozenset[str]) -> set[str]:

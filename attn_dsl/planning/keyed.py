@@ -17,13 +17,13 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
-from attn_dsl.codegen.binding import means_as_sums
-from attn_dsl.codegen.dependence import Dependence
-from attn_dsl.codegen.roles import is_feature
 from attn_dsl.errors import Diagnostic, NotLoweredError
 from attn_dsl.ir.cascade import Cascade, Einsum, Reduction, Sending, Statement
 from attn_dsl.ir.expr import IndexVar
 from attn_dsl.ir.walk import index_names
+from attn_dsl.planning.binding import means_as_sums
+from attn_dsl.planning.dependence import Dependence
+from attn_dsl.planning.roles import is_feature
 from attn_dsl.rewrites import normal_form
 from attn_dsl.rewrites.definitions import fresh_name, statement_reads
 
