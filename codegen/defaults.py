@@ -32,9 +32,16 @@ def attempts(architecture: str) -> int:
 
 
 def default_schedule(
-    schedule: Schedule, architecture: str, dtype: str, features: int, attempt: int = 0
+    schedule: Schedule,
+    architecture: str,
+    dtype: str,
+    features: int,
+    attempt: int = 0,
+    *,
+    few_rows: bool = False,
 ) -> Schedule:
-    """Fill in what the user left open. ``features``: lanes of all accumulators, or of the widest operand.
+    """Fill in what the user left open. ``features``: lanes of all accumulators, or of the widest operand. ``few_rows``:
+    there are no more than the least tile has.
     ``attempt``: beyond 0 where the tiles of the one before were too large; on a GPU, where a product is no matrix
     product, so that a tile of rows x stream x features is held at once (1), and where none is (2)."""
     width = _WIDTH.get(dtype, 2)
@@ -52,6 +59,8 @@ def default_schedule(
         row, stream, warps, stages = 64, 32, 8, 2
     else:
         row, stream, warps, stages = 32, 32, 8, 2
+    if few_rows:
+        row, warps = 16, min(warps, 4)
     if architecture.startswith("hip"):
         stages = min(stages, 2)
     return Schedule(

@@ -208,7 +208,7 @@ class _Generation:
         def lowered(attempt: int) -> tuple[Schedule, KernelContext, KernelBody]:
             schedule = default_schedule(
                 given, self.spec.architecture, self.real if self.real == "f64" else operand,
-                self._lanes_held(plan, extents), attempt,
+                self._lanes_held(plan, extents), attempt, few_rows=plan.few_rows,
             )  # fmt: skip
             tiles = make_tiles(
                 plan.rows, groups, whole, inner, self.flow.positional, schedule, machine,

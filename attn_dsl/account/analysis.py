@@ -94,7 +94,7 @@ class _Account:
     def __init__(self, request: Request, dtype: str, target: Device) -> None:
         self.request, self.dtype, self.target = request, dtype, target
         cascade = request.cascade
-        self._planned = planned = plan(cascade, request.params)
+        planned = plan(cascade, request.params, sizes=request.sizes)
         self.tensors = dict(request.tensors or {})
         self.sizes = complete_sizes(
             cascade,
@@ -104,6 +104,7 @@ class _Account:
             request.sizes,
             self.tensors,
         )
+        self._planned = plan(cascade, request.params, sizes=self.sizes)
         self.tf32 = torch.get_float32_matmul_precision() != "highest"
 
     def run(self) -> Analysis:
@@ -161,7 +162,7 @@ class _Account:
                 size = evaluate_size(index.size, self.request.params, self.sizes)
                 assert size is not None
                 self.sizes[index.name] = size
-        planned = plan(passes.cascade, self.request.params, passes.presences)
+        planned = plan(passes.cascade, self.request.params, passes.presences, self.sizes)
         return self._program(self._lower(planned, self.request.tiles), None)
 
     def _derived(self) -> Backward:

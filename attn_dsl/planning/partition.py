@@ -28,7 +28,7 @@ class KernelPlan:
 
     ``targets``: streamed reductions, in order. ``stores``: tensors written to memory. ``pair_stores``: those
     of them that carry a stream and are written inside its loop. ``available``: streamed tensors that
-    earlier kernels have stored.
+    earlier kernels have stored. ``few_rows``: there is one query, and the rows are heads at most.
     """
 
     programs: tuple[str, ...]
@@ -37,6 +37,11 @@ class KernelPlan:
     stores: tuple[str, ...]
     pair_stores: tuple[str, ...]
     available: frozenset[str]
+    few_rows: bool = False
+
+    def __str__(self) -> str:
+        told = (self.programs, self.rows, self.targets, self.stores, self.pair_stores, sorted(self.available))
+        return f"{told} {self.few_rows}"
 
 
 @dataclass(slots=True)
@@ -65,7 +70,7 @@ def partition(cascade: Cascade, flow: Dependence, extents: Extents) -> tuple[Rol
             continue  # sent to its places as it is computed
         _place_output(flow, roles, drafts, home, name)
     _store_shared(flow, roles, drafts, home)
-    return roles, tuple(_finish(flow, roles, drafts, i) for i in range(len(drafts)))
+    return roles, tuple(_finish(flow, roles, extents, drafts, i) for i in range(len(drafts)))
 
 
 def leaf_reads(flow: Dependence, roles: Roles, expr: Expr) -> Iterator[Read]:
@@ -236,16 +241,17 @@ def _free(flow: Dependence, roles: Roles, targets: list[str], streams: frozenset
     return frozenset(kept)
 
 
-def _finish(flow: Dependence, roles: Roles, drafts: list[_Draft], at: int) -> KernelPlan:
+def _finish(flow: Dependence, roles: Roles, extents: Extents, drafts: list[_Draft], at: int) -> KernelPlan:
     draft = drafts[at]
     lead = (draft.targets or draft.stores)[0]
     kept = tuple(d for d in flow.dims(lead) if d in draft.kept)
     streams = frozenset(s for t in draft.targets for s in flow.over(t) & roles.streams)
+    few = False
     if draft.targets:
-        programs, rows = split_rows(flow, kept, streams, roles.whole)
+        programs, rows, few = split_rows(flow, extents, kept, streams, roles.whole)
         features = _rows_of_matrices(flow, roles, draft.targets)
         if features and not {*rows} & (flow.positional | _free(flow, roles, draft.targets, streams)):
-            programs, rows = kept, features[-1:]
+            programs, rows, few = kept, features[-1:], False
     else:
         programs, rows = kept[:-1], kept[-1:]
     if not rows:
@@ -258,5 +264,5 @@ def _finish(flow: Dependence, roles: Roles, drafts: list[_Draft], at: int) -> Ke
         )
     available = frozenset(flow.cascade.saved) | {s for d in drafts[:at] for s in d.stores}
     return KernelPlan(
-        programs, rows, tuple(draft.targets), tuple(draft.stores), tuple(draft.pair_stores), available
+        programs, rows, tuple(draft.targets), tuple(draft.stores), tuple(draft.pair_stores), available, few
     )

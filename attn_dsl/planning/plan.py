@@ -43,6 +43,13 @@ class ProgramPlan:
     _at: dict[Any, ProgramPlan] = field(default_factory=dict[Any, "ProgramPlan"])
 
     @cached_property
+    def shape(self) -> str:
+        """All that tells it from another plan of the cascade, the same in every process."""
+        roles = self.roles
+        told = (sorted(roles.whole), sorted(roles.streams), roles.streamed, [str(k) for k in self.kernels])
+        return str(told)
+
+    @cached_property
     def whole(self) -> tuple[str, ...]:
         """The indices that a tile holds entirely: their extents are part of what a program is specialised on."""
         return tuple(i.name for i in self.cascade.indices if i.name in self.roles.whole)
@@ -122,23 +129,26 @@ class Plans:
         computed = tuple(o for o in formed.outputs if o.name not in formed.saved)
         self._cascade = replace(formed, outputs=computed)
         self.params, self._presences = fixed, presences
-        self._known: dict[tuple[tuple[str, Length], ...], ProgramPlan] = {}
+        self._known: dict[tuple[tuple[str, Length], ...], tuple[ProgramPlan, tuple[str, ...]]] = {}
 
     def at(self, sizes: Mapping[str, int]) -> ProgramPlan:
         """The plan for extents: an answer may raise another question."""
         given: dict[str, Length] = {}
         while True:  # once, for nearly every text: it is called with each call of a mechanism
-            found = self._of(given)
-            asked = {n: length_of(sizes[n]) for n in found.extents.asked if n in sizes}
-            if asked.keys() <= given.keys():
+            found, asked = self._of(given)
+            lengths = {n: length_of(sizes[n]) for n in asked if n in sizes}
+            if lengths.keys() <= given.keys():
                 return found
-            given |= asked
+            given |= lengths
 
-    def _of(self, given: Mapping[str, Length]) -> ProgramPlan:
+    def _of(self, given: Mapping[str, Length]) -> tuple[ProgramPlan, tuple[str, ...]]:
+        """The plan for these classes, and whose were asked for; the same where other classes gave an equal one."""
         key = tuple(sorted(given.items()))
         if key not in self._known:
             extents = Extents(self._cascade, given)
-            self._known[key] = planned(self._cascade, extents, self._saved, self.params, self._presences)
+            found = planned(self._cascade, extents, self._saved, self.params, self._presences)
+            equal = (p for p, _ in self._known.values() if p.shape == found.shape)
+            self._known[key] = next(equal, found), tuple(extents.asked)
         return self._known[key]
 
 

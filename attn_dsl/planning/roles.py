@@ -186,9 +186,10 @@ def _one_side(flow: Dependence, index: str, target: str) -> bool:
 
 
 def split_rows(
-    flow: Dependence, kept: tuple[str, ...], streams: frozenset[str], whole: frozenset[str]
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Part what a kernel's results keep into program and row indices, both in the order of ``kept``."""
+    flow: Dependence, extents: Extents, kept: tuple[str, ...], streams: frozenset[str], whole: frozenset[str]
+) -> tuple[tuple[str, ...], tuple[str, ...], bool]:
+    """Part what a kernel's results keep into program and row indices, both in the order of ``kept``; and whether there is
+    one query, so that the rows are few: the heads that share its keys."""
     operands = [d for d in _stream_operands(flow, streams) if d & whole]
     operands = operands or _stream_operands(flow, streams)
     carried = {i for dims in operands for i in dims}
@@ -197,7 +198,16 @@ def split_rows(
         some = [k for k in kept if any(k not in dims for dims in operands)]
         free = ([k for k in some if k in flow.positional] or some or list(kept))[-1:]
     rows = set(_innermost_axis(flow, free)) | {k for k in free if _meets_stream(flow, k, streams)}
-    return tuple(k for k in kept if k not in rows), tuple(k for k in kept if k in rows)
+    few = _is_one(flow, extents, rows)
+    others = [k for k in free if k not in rows]
+    if few and others and not _is_one(flow, extents, others):
+        rows = {*others}
+    return tuple(k for k in kept if k not in rows), tuple(k for k in kept if k in rows), few
+
+
+def _is_one(flow: Dependence, extents: Extents, indices: Iterable[str]) -> bool:
+    """Whether there is one element of these indices, as there is one query in decoding."""
+    return all(extents.length(i, Length.MANY) == Length.ONE for i in flow.in_order(indices))
 
 
 def _innermost_axis(flow: Dependence, candidates: list[str]) -> tuple[str, ...]:

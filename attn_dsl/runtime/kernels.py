@@ -167,7 +167,7 @@ class Kernels:
     def entry(self, wanted: Wanted, sizes: Mapping[str, int]) -> Entry:
         """The program from the disk cache, built where it is not there. ``sizes``: of the call that wants it."""
         plan, spec = wanted
-        told = (*plan.params.items(), *plan.presences, *sorted(plan.extents.given.items()))
+        told = (*plan.params.items(), *plan.presences, plan.shape)
         parts = [cascade_key(self.cascade), repr(told), repr(spec), *_versions()]
         if spec.architecture == "cpu":
             from attn_dsl.runtime.native import compile_native, toolchain
