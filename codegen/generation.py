@@ -25,6 +25,7 @@ from attn_dsl.codegen.stream import StreamKernel
 from attn_dsl.codegen.tiles import KernelBody, Node, TileBuilder, living_nodes
 from attn_dsl.codegen.triton import words as triton_words
 from attn_dsl.codegen.triton.emit import emit_module
+from attn_dsl.codegen.verify import verified
 from attn_dsl.errors import Diagnostic, NotLoweredError
 from attn_dsl.ir.cascade import Einsum
 from attn_dsl.ir.expr import IndexVar
@@ -219,7 +220,7 @@ class _Generation:
                 self.real, self.result if is_float(self.result) else "f32", TileBuilder(order),
                 {t: self.dtype_of(t) for t in self.kinds}, machine, self._namer(), self.widths,
             )  # fmt: skip
-            return schedule, context, StreamKernel(context).build()
+            return schedule, context, verified(StreamKernel(context).build())
 
         thin = False
         schedule, context, body = lowered(0)

@@ -10,7 +10,13 @@ from attn_dsl.errors import Diagnostic, NotLoweredError
 from attn_dsl.ir.cascade import Cascade
 
 if TYPE_CHECKING:
+    from attn_dsl.codegen.generation import Lowering
     from attn_dsl.codegen.program import Program
+    from attn_dsl.codegen.specialisation import Specialisation
+    from attn_dsl.planning import ProgramPlan
+
+Params = Mapping[str, int | float | bool]
+Presences = tuple[tuple[str, tuple[str, ...]], ...]
 
 FEATURES = 64
 _EXAMPLES: dict[str, int | float | bool] = {"int": 16, "float": 1.0, "bool": True}
@@ -38,18 +44,36 @@ def example_program(
 ) -> Program:
     """The kernels of a cascade at example sizes. NotLoweredError names what is in the way."""
     from attn_dsl.codegen import generate
+
+    return generate(*_example(cascade, params, dtype, sizes or {}, architecture, presences))
+
+
+def example_lowering(
+    cascade: Cascade, params: Params | None, dtype: str, sizes: Mapping[str, int], architecture: str,
+    presences: Presences,
+) -> Lowering:  # fmt: skip
+    """The same before they are printed."""
+    from attn_dsl.codegen.generation import lower
+
+    return lower(*_example(cascade, params, dtype, sizes, architecture, presences))
+
+
+def _example(
+    cascade: Cascade, params: Params | None, dtype: str, sizes: Mapping[str, int], architecture: str,
+    presences: Presences,
+) -> tuple[ProgramPlan, Specialisation]:  # fmt: skip
     from attn_dsl.codegen.specialisation import Specialisation
     from attn_dsl.planning import plan
 
     values = example_params(cascade, params)
     planned = plan(cascade, values, presences, sizes)
-    whole = _whole_sizes(cascade, values, planned.whole, sizes or {})
+    whole = _whole_sizes(cascade, values, planned.whole, sizes)
     specialisation = Specialisation(
         dtypes=tuple((i.name, i.dtype or dtype) for i in cascade.inputs),
         sizes=whole,
         architecture=architecture,
     )
-    return generate(planned, specialisation)
+    return planned, specialisation
 
 
 def _whole_sizes(

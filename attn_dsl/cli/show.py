@@ -29,6 +29,7 @@ from attn_dsl.language.load import load_file
 if TYPE_CHECKING:
     from attn_dsl.account import Analysis
 
+AFTER = ("cascade", "normal", "plan", "tiles", "source")
 Params = Mapping[str, int | float | bool]
 Presences = tuple[tuple[str, tuple[str, ...]], ...]
 
@@ -43,7 +44,10 @@ Presences = tuple[tuple[str, tuple[str, ...]], ...]
     "--passes", "stages", flag_value="passes", multiple=True, help="The passes of each kernel, and why."
 )
 @click.option(
-    "--plan", "stages", flag_value="plan", multiple=True, help="What the loops of each kernel visit."
+    "--plan", "stages", flag_value="plan", multiple=True, help="The kernels: rows, passes, what loops visit."
+)
+@click.option(
+    "--after", "after", multiple=True, type=click.Choice(AFTER), help="What a stage hands on to the next."
 )
 @click.option("--source", "stages", flag_value="source", multiple=True, help="The generated code.")
 @click.option(
@@ -66,6 +70,7 @@ Presences = tuple[tuple[str, tuple[str, ...]], ...]
 def command(
     file: Path,
     stages: tuple[str, ...],
+    after: tuple[str, ...],
     params: tuple[str, ...],
     sizes: tuple[str, ...],
     dtype: str,
@@ -75,7 +80,7 @@ def command(
     backward: bool,
     as_json: bool,
 ) -> None:
-    """Show a file as the compiler sees it: by default its cascade, its passes and what its loops visit.
+    """Show a file as the compiler sees it: by default its cascade and its plan.
 
     \b
     Examples:
@@ -84,6 +89,7 @@ def command(
       attn show my.attn --source --dtype f16 --size d=128 --size e=128 > kernel.py
       attn show my.attn --source --target cpu --dtype f32 > kernel.cpp
       attn show my.attn --backward --normal
+      attn show my.attn --after tiles --target cpu
       attn show my.attn --cost --size i=32768 --size j=32768 --size h=16 --device H200
 
     Params without a default, and feature sizes that are not given, take example values; for --cost lengths are
@@ -99,11 +105,12 @@ def command(
     printers: dict[str, Callable[[], str]] = {
         "cascade": lambda: _cascade(subject("cascade")[0]),
         "normal": lambda: _normal(subject("normal")[0]),
-        "passes": lambda: _kernels(subject("passes")[0], values, "passes"),
-        "plan": lambda: _kernels(subject("plan")[0], values, "plan"),
+        "passes": lambda: _planned(subject("plan"), values, extents, "passes"),
+        "plan": lambda: _planned(subject("plan"), values, extents, "plan"),
+        "tiles": lambda: _tiles(*subject("source"), values, dtype, extents, target or "triton"),
         "source": lambda: _source(*subject("source"), values, dtype, extents, target or "triton"),
     }
-    chosen = tuple(dict.fromkeys(stages)) or ("cascade", "passes", "plan")
+    chosen = tuple(dict.fromkeys((*stages, *after))) or ("cascade", "plan")
     if "cost" not in chosen and (device or tiles):
         raise click.UsageError("--device and --tiles are for --cost")
     shape = parse_tiles(tiles)
@@ -166,13 +173,28 @@ def _cost(
     return analyse(Request(cascade, values, extents, dtype, device or DEFAULT_DEVICE, tiles, None, backward))
 
 
-def _kernels(cascade: Cascade, params: Params, stage: str) -> str:
-    from attn_dsl.cli.kernels import describe_kernels, passes, ranges
+def _planned(subject: tuple[Cascade, Presences], params: Params, sizes: Mapping[str, int], stage: str) -> str:
     from attn_dsl.cli.lowering import example_params
     from attn_dsl.planning import plan
+    from attn_dsl.planning.text import describe, describe_all_passes
 
-    describe = passes if stage == "passes" else ranges
-    return describe_kernels(plan(cascade, example_params(cascade, params)), describe)
+    cascade, presences = subject
+    found = plan(cascade, example_params(cascade, params), presences, sizes)
+    return describe(found) if stage == "plan" else describe_all_passes(found)
+
+
+def _tiles(
+    cascade: Cascade, presences: Presences, params: Params, dtype: str, sizes: Mapping[str, int], target: str,
+) -> str:  # fmt: skip
+    from attn_dsl.cli.lowering import example_lowering
+    from attn_dsl.codegen.tile_text import tile_text
+
+    lowering = example_lowering(cascade, params, dtype, sizes, _architecture(target), presences)
+    return "\n".join(f"kernel {k.text.name}\n{tile_text(k.text.body)}" for k in lowering.kernels)
+
+
+def _architecture(target: str) -> str:
+    return "cpu" if target == "cpu" else "cuda:90"
 
 
 def _source(
@@ -180,5 +202,4 @@ def _source(
 ) -> str:  # fmt: skip
     from attn_dsl.cli.lowering import example_program
 
-    architecture = "cpu" if target == "cpu" else "cuda:90"
-    return example_program(cascade, params, dtype, sizes, architecture, presences).source
+    return example_program(cascade, params, dtype, sizes, _architecture(target), presences).source

@@ -58,9 +58,9 @@ def test_the_plan_gives_the_bounds_of_the_loop(file: Path) -> None:
 def test_stages_are_parted_by_headings_and_json_has_a_key_each(file: Path) -> None:
     output = show(file).output
     headings = [line for line in output.splitlines() if line.startswith("# ")]
-    assert headings == ["# cascade", "# passes", "# plan"]
+    assert headings == ["# cascade", "# plan"]
     data = json.loads(show(file, "--json").output)
-    assert data["name"] == "window" and set(data) >= {"cascade", "passes", "plan"}
+    assert data["name"] == "window" and set(data) >= {"cascade", "plan"}
 
 
 @pytest.mark.parametrize(
@@ -102,3 +102,16 @@ def test_wrong_options_of_the_cost(file: Path, arguments: list[str], message: st
     result = show(file, *arguments)
     assert result.exit_code == 2
     assert message in result.output
+
+
+@pytest.mark.parametrize("stage", ["cascade", "normal", "plan", "tiles", "source"])
+def test_what_each_stage_hands_on(file: Path, stage: str) -> None:
+    output = show(file, "--after", stage, "--target", "cpu").output
+    told = {
+        "plan": "a program for each",
+        "tiles": "loop ",
+        "source": "extern",
+        "cascade": "softmax",
+        "normal": "exp2",
+    }
+    assert (told[stage] if stage != "cascade" else "output O") in output
