@@ -11,12 +11,14 @@ from attn_dsl.rewrites.distribute import distribute
 from attn_dsl.rewrites.hoist import hoist
 from attn_dsl.rewrites.hoist_extremum import hoist_extremum
 from attn_dsl.rewrites.hoist_guards import hoist_guards
+from attn_dsl.rewrites.literals import literals
 from attn_dsl.rewrites.logarithms import logarithms
 from attn_dsl.rewrites.separate import separate
 from attn_dsl.rewrites.simplify import simplify
 from attn_dsl.rewrites.sum_first import sum_first
 
 _REARRANGE = (
+    literals,
     simplify,
     logarithms,
     dead_statements,
