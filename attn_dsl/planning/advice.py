@@ -3,6 +3,7 @@
 masks      a condition that gives a loop no bound, so that tiles are tested one by one
 passes     a reduction that needs a pass of its own, and the operand that prevents the fold
 gathers    elements that are fetched one by one from places of their own
+pairs      a tensor over two lengths that is stored, though the file does not ask for it
 repeats    a reduction that every tile of rows computes anew, though it is the same for all of them
 features   a declared size that leaves most of its padding empty
 """
@@ -21,13 +22,15 @@ from attn_dsl.ir.expr import Cast, Const, Expr, IndexVar, Op, ParamRef, Read, Sp
 from attn_dsl.ir.printer import print_expr
 from attn_dsl.ir.walk import index_names, tensors_read, walk
 from attn_dsl.planning.dependence import Dependence
+from attn_dsl.planning.extents import FEW
 from attn_dsl.planning.partition import KernelPlan
-from attn_dsl.planning.plan import plan
-from attn_dsl.planning.roles import Roles
+from attn_dsl.planning.plan import ProgramPlan, plan
+from attn_dsl.planning.roles import Roles, is_of_pairs
 
 Params = Mapping[str, int | float | bool]
 _WASTE = 0.4  # of the padded lanes
 _LEAST_LANES = 16
+EXAMPLE_LENGTH = 4096
 
 
 def advice(cascade: Cascade, params: Params) -> tuple[Diagnostic, ...]:
@@ -41,7 +44,7 @@ def advice(cascade: Cascade, params: Params) -> tuple[Diagnostic, ...]:
         *_features(cascade, roles.whole, params),
     ]
     for kernel in planned.kernels:
-        found += _repeats(planned.flow, roles, kernel)
+        found += [*_pairs(planned, kernel), *_repeats(planned.flow, roles, kernel)]
         if kernel.targets:
             found += [_pass(b, planned.cascade) for b in planned.passes(kernel).breaks]
     unique = dict.fromkeys(found)
@@ -168,6 +171,30 @@ def _gathers(cascade: Cascade, streams: frozenset[str]) -> Iterator[Diagnostic]:
                             node.span or statement.span,
                             f"select blocks: {lists} * block + t, with index t < block, reads stretches of memory",
                         )
+
+
+# pairs
+
+
+def _pairs(planned: ProgramPlan, kernel: KernelPlan) -> Iterator[Diagnostic]:
+    """What a kernel stores for another that has a length more than any argument or result."""
+    flow, outputs = planned.flow, {o.name for o in planned.cascade.outputs}
+    for tensor in kernel.stores:
+        if tensor in outputs or tensor not in flow.by_target:
+            continue
+        first, dims = flow.by_target[tensor][0], flow.dims(tensor)
+        combined = any({*pair} <= {*dims} for pair in planned.pairs)
+        if not combined or not is_of_pairs(flow, planned.extents, tensor):
+            continue
+        over = " * ".join(f"size({d})" for d in dims)
+        summed = " and ".join(flow.in_order(flow.over(tensor)))
+        yield _warning(
+            f"{tensor} is stored whole, {4 * EXAMPLE_LENGTH**2 // 2**20} MiB for each 4,096 x 4,096 of it "
+            f"(4 bytes * {over})",
+            first.span,
+            f"where '{summed}' is short, as heads are, no more than {FEW}, it is computed anew in each tile; else project "
+            "or reduce before scores are made",
+        )
 
 
 # repeats
