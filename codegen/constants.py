@@ -9,24 +9,19 @@ from typing import Any
 
 from attn_dsl.codegen.numbers import is_float
 from attn_dsl.codegen.tiles import Node
+from attn_dsl.ir.operators import OPERATORS
 
 Number = float | int | bool
 
 
-def _reciprocal_root(x: float) -> float:
-    return 1 / math.sqrt(x)
-
-
-_REAL: dict[str, Callable[..., float]] = {
-    "sqrt": math.sqrt, "rsqrt": _reciprocal_root, "exp": math.exp, "exp2": math.exp2, "log": math.log,
-    "log2": math.log2, "div": operator.truediv, "tanh": math.tanh,
+# Functions of the language that ``math`` has under its own name go by that.
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "add": operator.add, "sub": operator.sub, "mul": operator.mul, "div": operator.truediv, "neg": operator.neg,
+    "min": min, "max": max, "ufloordiv": operator.floordiv, "umod": operator.mod, "abs": abs, "lt": operator.lt,
+    "le": operator.le, "gt": operator.gt, "ge": operator.ge, "eq": operator.eq, "ne": operator.ne,
+    "and": operator.and_, "or": operator.or_, "not": operator.not_,
 }  # fmt: skip
-_ANY: dict[str, Callable[..., Any]] = {
-    "add": operator.add, "sub": operator.sub, "mul": operator.mul, "neg": operator.neg, "min": min, "max": max,
-    "ufloordiv": operator.floordiv, "umod": operator.mod, "abs": abs, "lt": operator.lt, "le": operator.le,
-    "gt": operator.gt, "ge": operator.ge, "eq": operator.eq, "ne": operator.ne, "and": operator.and_,
-    "or": operator.or_, "not": operator.not_,
-}  # fmt: skip
+_UNFOLDED = frozenset({"pow"})  # Python's is another: a negative base has complex powers
 _LIMITS = {"i32": 2**31, "i64": 2**63}
 
 
@@ -49,11 +44,10 @@ def is_fraction(number: Number, dtype: str) -> bool:
 def folded(name: str, operands: Sequence[Node], dtype: str) -> Number | None:
     """The value of an operator on constants; None where one is not constant, or the value does not fit."""
     values = [value_of(node) for node in operands]
-    function = _REAL.get(name) or _ANY.get(name)
-    if function is None or not values or any(v is None for v in values):
+    if not values or any(v is None for v in values):
         return None
     try:
-        result = function(*values)
+        result = _evaluated(name, values)
     except (ValueError, ZeroDivisionError, OverflowError):
         return None
     if dtype == "bool":
@@ -62,6 +56,17 @@ def folded(name: str, operands: Sequence[Node], dtype: str) -> Number | None:
         return float(result) if math.isfinite(result) else None
     limit = _LIMITS.get(dtype, 0)
     return int(result) if -limit <= result < limit else None
+
+
+def _evaluated(name: str, values: Sequence[Any]) -> Any:
+    """By Python's own functions or by the formula; ValueError where neither is known."""
+    function = _FUNCTIONS.get(name) or (None if name in _UNFOLDED else getattr(math, name, None))
+    if function is not None:
+        return function(*values)
+    known = OPERATORS.get(name)
+    if known is None or known.formula is None:
+        raise ValueError(name)
+    return known.by_formula(values, _evaluated, float)
 
 
 def neutral(name: str, operands: Sequence[Node]) -> Node | None:

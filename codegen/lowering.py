@@ -16,6 +16,7 @@ from attn_dsl.codegen.context import KernelContext, Scope, Storage
 from attn_dsl.codegen.naming import plain
 from attn_dsl.codegen.numbers import is_float, join_dtypes, result_dtype
 from attn_dsl.codegen.program import DIGITS, PARTS, Extent, ParamValue, Pointer, Stride
+from attn_dsl.codegen.spelling import is_spelt
 from attn_dsl.codegen.tiles import Node, named
 from attn_dsl.errors import Diagnostic, NotLoweredError
 from attn_dsl.ir.cascade import Einsum
@@ -124,7 +125,9 @@ class ExpressionLowering:
                 return self.lower(value, scope)
             case Op(name="uniform", args=args):
                 return self._uniform([self.lower(a, scope) for a in args])
-            case Op(name=name, args=args):
+            case Op(name=name, args=args) if (formula := OPERATORS[name].formula) and not is_spelt(name):
+                return self.lower(formula(*args), scope)
+            case Op(args=args):
                 return self._operate(expr, self._wide_enough(expr, [self.lower(a, scope) for a in args]))
             case Default(value=value):
                 return self.lower(value, scope)  # total_body has left only those that are always present

@@ -7,7 +7,8 @@ thousand batches costs a million operations, and a predicate over rows alone nev
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any
@@ -30,6 +31,7 @@ from attn_dsl.ir.expr import (
     Select,
     SizeOf,
 )
+from attn_dsl.ir.operators import OPERATORS
 from attn_dsl.ir.walk import children, index_names, walk
 
 # numpy's own annotations leave the element type open here; arrays are int64, float64 or bool.
@@ -66,8 +68,6 @@ class Facts:
             case SizeOf(index=index):
                 return index in self.sizes
             case Op(name="uniform" | "present"):
-                return False
-            case Op(name=name) if name not in _OPERATORS:
                 return False
             case _:
                 pass
@@ -152,7 +152,7 @@ def _evaluate(expr: Expr, grid: Grid, facts: Facts, value: Callable[[Expr], Arra
         case Detach(value=inner) | Default(value=inner):
             return value(inner)
         case Op(name=name, args=args):
-            return _OPERATORS[name](*(value(a) for a in args))
+            return operate(name, [value(a) for a in args])
         case _:
             raise AssertionError(f"{expr} is not known before the call")
 
@@ -185,10 +185,6 @@ def _whole(a: Array) -> Array:
     return a.astype(np.int64) if a.dtype == np.bool_ else a
 
 
-def _arithmetic(function: Callable[..., Array]) -> Callable[..., Array]:
-    return lambda *args: function(*map(_whole, args))
-
-
 def _floordiv(a: Array, b: Array) -> Array:
     """Rounds down; by zero, 0, as in the reference."""
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -213,10 +209,6 @@ def _power(a: Array, b: Array) -> Array:
     return np.power(a.astype(np.float64), b) if negative else np.power(a, b)
 
 
-def _clamp(x: Array, low: Array, high: Array) -> Array:
-    return np.minimum(np.maximum(x, low), high)
-
-
 def _least(*args: Array) -> Array:
     return reduce(np.minimum, args)
 
@@ -225,33 +217,26 @@ def _greatest(*args: Array) -> Array:
     return reduce(np.maximum, args)
 
 
-def _positive_part(x: Array) -> Array:
-    return np.maximum(x, 0)
-
-
-def _reciprocal_root(x: Array) -> Array:
-    return 1 / np.sqrt(x)
-
-
-_INTEGER: dict[str, Callable[..., Array]] = {
-    "add": np.add, "sub": np.subtract, "mul": np.multiply, "floordiv": _floordiv, "mod": _mod, "pow": _power,
-    "neg": np.negative, "abs": np.abs, "shr": np.right_shift, "shl": np.left_shift, "bitand": np.bitwise_and,
-    "bitxor": np.bitwise_xor, "bitor": np.bitwise_or, "min": _least, "max": _greatest, "clamp": _clamp,
-    "relu": _positive_part,
-}  # fmt: skip
-_REAL: dict[str, Callable[..., Array]] = {
-    "div": np.true_divide, "floor": np.floor, "sqrt": np.sqrt, "rsqrt": _reciprocal_root, "exp": np.exp,
-    "exp2": np.exp2, "expm1": np.expm1, "log": np.log, "log2": np.log2, "log1p": np.log1p, "sin": np.sin,
-    "cos": np.cos, "tan": np.tan, "tanh": np.tanh,
+# Functions of the language that numpy has under its own name go by that.
+_ARITHMETIC: dict[str, Callable[..., Array]] = {
+    "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.true_divide, "floordiv": _floordiv, "mod": _mod,
+    "pow": _power, "neg": np.negative, "shr": np.right_shift, "shl": np.left_shift, "bitand": np.bitwise_and,
+    "bitxor": np.bitwise_xor, "bitor": np.bitwise_or, "min": _least, "max": _greatest,
 }  # fmt: skip
 _TRUTH: dict[str, Callable[..., Array]] = {
     "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal, "eq": np.equal,
     "ne": np.not_equal, "and": np.logical_and, "or": np.logical_or, "not": np.logical_not,
 }  # fmt: skip
-_OPERATORS = {
-    **_TRUTH,
-    **{name: _quietly(_arithmetic(function)) for name, function in {**_INTEGER, **_REAL}.items()},
-}
+
+
+def operate(name: str, args: Sequence[Array]) -> Array:
+    """An operator on values that all exist; not ``present``, nor ``uniform``."""
+    if name in _TRUTH:
+        return _TRUTH[name](*args)
+    function = _ARITHMETIC.get(name) or getattr(np, name, None)
+    if function is None and OPERATORS[name].formula is not None:
+        return OPERATORS[name].by_formula(args, operate, np.asarray)
+    return _quietly(function or np.vectorize(getattr(math, name), otypes=[np.float64]))(*map(_whole, args))
 
 
 def reads(expr: Expr) -> tuple[str, ...]:

@@ -16,12 +16,10 @@ from attn_dsl.codegen.generation import LoweredKernel
 from attn_dsl.codegen.numbers import is_float
 from attn_dsl.codegen.program import Pointer
 from attn_dsl.codegen.tiles import Block, Loop, Node, Store, living_nodes, roots_of
+from attn_dsl.ir.operators import OPERATORS, Cost
 
 WIDTH = {"f64": 8, "i64": 8, "f32": 4, "i32": 4, "f16": 2, "bf16": 2, "i16": 2}
-SPECIAL = frozenset({
-    "exp", "exp2", "expm1", "log", "log2", "log1p", "sin", "cos", "tan", "tanh", "sigmoid", "softplus", "silu",
-    "gelu", "erf", "sqrt", "rsqrt", "pow", "uniform", "div",
-})  # fmt: skip
+_SPECIAL = frozenset(o.name for o in OPERATORS.values() if o.cost is not Cost.STEP)
 _FREE = frozenset({"const", "argument", "state", "counter", "block", "program", "arange", "load"})
 
 
@@ -114,7 +112,7 @@ class Counter:
                 pass
             case "reduce":
                 work.simple += prod(lanes[a] for a in node.operands[0].axes)
-            case name if name in SPECIAL and is_float(node.dtype):
+            case name if name in _SPECIAL and is_float(node.dtype):
                 work.special += prod(lanes[a] for a in node.axes)
             case _:
                 work.simple += prod(lanes[a] for a in node.axes)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from attn_dsl.ir.cascade import Reduction
 from attn_dsl.ir.expr import Detach, Expr, Op
+from attn_dsl.ir.operators import OPERATORS
 from attn_dsl.ir.walk import index_names, tensors_read
 
 if TYPE_CHECKING:
@@ -34,9 +35,7 @@ _KINDS: dict[Reduction, tuple[FoldKind, ...]] = {
     Reduction.MIN: ("difference", "ratio"),
 }
 _NODES = 40
-_TOTAL_FUNCTIONS = frozenset(
-    {"tanh", "sigmoid", "relu", "abs", "min", "max", "clamp", "silu", "erf", "floor"}
-)
+_TOTAL_FUNCTIONS = frozenset(o.name for o in OPERATORS.values() if o.total)
 
 
 @dataclass(frozen=True, slots=True)

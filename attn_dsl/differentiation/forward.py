@@ -17,11 +17,12 @@ from dataclasses import dataclass, replace
 
 from attn_dsl.analysis.presence import PRESENT, TRUE, presence
 from attn_dsl.differentiation.active import active_tensors, differentiable_inputs
-from attn_dsl.differentiation.derivatives import ONE, ZERO, by_zeros, div, factors, mul, slopes, sub
+from attn_dsl.differentiation.derivatives import by_zeros, factors, slopes
 from attn_dsl.differentiation.local import scaled
 from attn_dsl.differentiation.saved import presences_read, without_saved
 from attn_dsl.ir.cascade import Cascade, Einsum, Input, Output, Reduction, Statement
 from attn_dsl.ir.expr import Cast, Default, Expr, Op, Read, Select
+from attn_dsl.ir.slopes import ONE, ZERO, div, mul, sub
 from attn_dsl.ir.validate import validated
 from attn_dsl.ir.walk import walk
 from attn_dsl.language.kinds import dtype_kind

@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from attn_dsl.differentiation.derivatives import ZERO, mul, neg, slopes
+from attn_dsl.differentiation.derivatives import slopes
 from attn_dsl.ir.expr import Cast, Const, Default, Detach, Expr, Op, Read, Select
+from attn_dsl.ir.slopes import ZERO, mul, neg
 from attn_dsl.ir.walk import children
 from attn_dsl.language.kinds import dtype_kind
 

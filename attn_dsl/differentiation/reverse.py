@@ -19,13 +19,14 @@ from dataclasses import dataclass, replace
 
 from attn_dsl.analysis.presence import PRESENT, TRUE, presence
 from attn_dsl.differentiation.active import active_tensors, differentiable_inputs
-from attn_dsl.differentiation.derivatives import ZERO, by_zeros, div, factors, mul, sub
+from attn_dsl.differentiation.derivatives import by_zeros, factors
 from attn_dsl.differentiation.local import Adjoint, Share
 from attn_dsl.differentiation.places import Place, place_of, sent_place
 from attn_dsl.differentiation.saved import nothing_given, presences_read
 from attn_dsl.errors import Diagnostic, NotLoweredError
 from attn_dsl.ir.cascade import Axis, Cascade, Einsum, Index, Input, Output, Ranking, Reduction, Statement
 from attn_dsl.ir.expr import Const, Expr, IndexVar, Op, Read, Select, SizeOf, Span
+from attn_dsl.ir.slopes import ZERO, div, mul, sub
 from attn_dsl.ir.validate import validated
 from attn_dsl.ir.walk import index_names, tensors_read
 from attn_dsl.planning.binding import means_as_sums

@@ -15,6 +15,7 @@ from dataclasses import replace
 
 from attn_dsl.ir.cascade import Cascade, Einsum, Statement
 from attn_dsl.ir.expr import Expr, IndexVar, Member, Op, Read
+from attn_dsl.ir.operators import OPERATORS, Cost
 from attn_dsl.ir.walk import children, index_names, transform, walk
 from attn_dsl.rewrites.algebra import is_scalar
 from attn_dsl.rewrites.definitions import (
@@ -24,10 +25,7 @@ from attn_dsl.rewrites.definitions import (
     whole_read,
 )
 
-_COSTLY = frozenset(
-    {"exp", "exp2", "expm1", "log", "log2", "log1p", "sin", "cos", "tan", "tanh", "sigmoid", "softplus"}
-    | {"silu", "gelu", "erf", "pow", "uniform", "sqrt", "rsqrt"}
-)
+_COSTLY = frozenset(o.name for o in OPERATORS.values() if o.cost is Cost.CALL)
 
 
 def common_subexpressions(cascade: Cascade) -> Cascade:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from attn_dsl.ir.cascade import Einsum, Reduction
 from attn_dsl.ir.expr import Cast, Const, Default, Detach, Expr, Op, Read, Select, SizeOf
 from attn_dsl.ir.in_order import InOrder
+from attn_dsl.ir.operators import OPERATORS, Positive
 from attn_dsl.rewrites.definitions import Definitions
 
-_ALWAYS = frozenset({"exp", "exp2", "sigmoid", "softplus"})
-_KEEPS = frozenset({"add", "mul", "div", "sqrt", "rsqrt", "min", "relu"})
 _KEEPING_REDUCTIONS = frozenset(
     {Reduction.SUM, Reduction.PRODUCT, Reduction.MAX, Reduction.MIN, Reduction.MEAN}
 )
@@ -27,11 +28,7 @@ def is_positive(expr: Expr, definitions: Definitions) -> bool:
         case SizeOf():
             return True
         case Op(name=name, args=args):
-            if name == "pow":
-                return positive(args[0])
-            if name == "max":
-                return any(map(positive, args))
-            return name in _ALWAYS or (name in _KEEPS and all(map(positive, args)))
+            return _operator(OPERATORS[name].positive, args, positive)
         case Select(then=a, otherwise=b) | Default(value=a, fallback=b):
             return positive(a) and positive(b)
         case Detach(value=value):
@@ -41,6 +38,20 @@ def is_positive(expr: Expr, definitions: Definitions) -> bool:
         case Read(tensor=tensor):
             return bool(definitions.of(tensor)) and _tensors(definitions)[tensor]
         case _:
+            return False
+
+
+def _operator(rule: Positive, args: tuple[Expr, ...], positive: Callable[[Expr], bool]) -> bool:
+    match rule:
+        case Positive.ALWAYS:
+            return True
+        case Positive.ALL:
+            return all(map(positive, args))
+        case Positive.ANY:
+            return any(map(positive, args))
+        case Positive.FIRST:
+            return positive(args[0])
+        case Positive.UNKNOWN:
             return False
 
 

@@ -38,7 +38,7 @@ from attn_dsl.ir.expr import (
     Select,
     SizeOf,
 )
-from attn_dsl.ir.operators import FUNCTIONS
+from attn_dsl.ir.operators import OPERATORS, Cost, Operator
 from attn_dsl.reference.expressions import cast, evaluate_expression
 from attn_dsl.reference.operators import apply
 from attn_dsl.reference.partial import Partial, Scope, both, truth
@@ -48,8 +48,17 @@ from attn_dsl.testing.precision import Precision
 # Units of roundoff that one operation may lose, and that a function may lose in its argument: ex2, sin and the
 # like are a few units off on a GPU, and exp is computed as exp2 of a rounded product.
 UNITS = 4
-_EXACT = frozenset({"min", "max", "abs", "clamp", "floor", "relu", "uniform"})
-_INEXACT = (FUNCTIONS | {"pow"}) - _EXACT
+_INEXACT = frozenset(o.name for o in OPERATORS.values() if o.cost is Cost.CALL) - {"uniform"}  # of integers
+
+
+def _is_product(operator: Operator) -> bool:
+    if operator.formula is None:
+        return False
+    formula = operator.formula(*(IndexVar(str(n)) for n in range(operator.min_args)))
+    return isinstance(formula, Op) and formula.name == "mul"
+
+
+_PRODUCTS = frozenset(o.name for o in OPERATORS.values() if _is_product(o))
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +184,7 @@ def _operation(name: str, args: Sequence[Measured], model: Model) -> Measured:
     error = spread(name, args, result, model)
     if result.is_floating_point():
         # x sigmoid(x), x erf(x): what underflows in the second factor is multiplied by the first.
-        inner = 1 + args[0].magnitude if name in ("silu", "gelu") else 1
+        inner = 1 + args[0].magnitude if name in _PRODUCTS else 1
         error = (
             error + UNITS * model.precision.pointwise * magnitude + model.precision.pointwise_smallest * inner
         )

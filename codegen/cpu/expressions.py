@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from attn_dsl.codegen.numbers import is_float
+from attn_dsl.codegen.spelling import FUNCTIONS, spelt
 from attn_dsl.codegen.tiles import Node
 
 # The type of a value of each dtype, of its lanes in an array, and of an element in memory.
@@ -21,13 +22,10 @@ _INFIX = {
     "ufloordiv": "/", "umod": "%",
 }  # fmt: skip
 _CALLS = {
-    "abs": "abs_", "floor": "floor_", "sqrt": "sqrt_", "rsqrt": "rsqrt_", "exp": "exp_", "exp2": "exp2_",
-    "expm1": "expm1_", "log": "log_", "log2": "log2_", "log1p": "log1p_", "sin": "sin_", "cos": "cos_",
-    "tan": "tan_", "tanh": "tanh_", "sigmoid": "sigmoid_", "softplus": "softplus_", "erf": "erf_",
-    "relu": "relu_", "silu": "silu_", "gelu": "gelu_", "clamp": "clamp_", "floordiv": "floor_div",
-    "mod": "floor_mod", "uniform": "uniform_", "any_shl": "shift_left", "any_shr": "shift_right",
-    "wrapping_add": "wrapping_add", "wrapping_sub": "wrapping_sub", "wrapping_mul": "wrapping_mul",
-    "wrapping_neg": "wrapping_neg",
+    "relu": "attn::relu_", "clamp": "attn::clamp_", "floordiv": "attn::floor_div", "mod": "attn::floor_mod",
+    "wrapping_add": "attn::wrapping_add", "wrapping_sub": "attn::wrapping_sub",
+    "wrapping_mul": "attn::wrapping_mul", "wrapping_neg": "attn::wrapping_neg",
+    **{name: function.cpp for name, function in FUNCTIONS.items()},
 }  # fmt: skip
 _COMBINE = {"add": "{0} + {1}", "mul": "{0} * {1}", "or": "{0} | {1}", "and": "{0} & {1}",
             "max": "attn::maximum({0}, {1})", "min": "attn::minimum({0}, {1})"}  # fmt: skip
@@ -139,4 +137,4 @@ def operation(node: Node, parts: list[str]) -> str:
         case "pow":
             return f"{VALUES[node.dtype]}(attn::power_(int64_t({parts[0]}), int64_t({parts[1]})))"
         case _:
-            return f"attn::{_CALLS[name]}({', '.join(parts)})"
+            return spelt(_CALLS[name], parts)

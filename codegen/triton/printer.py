@@ -6,11 +6,13 @@ of different axes meet by indexing with None, in the kernel's order of axes.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from attn_dsl.analysis.widths import RANGES, fits
 from attn_dsl.codegen.naming import Namer, Tile, Value
 from attn_dsl.codegen.numbers import is_float
+from attn_dsl.codegen.spelling import FUNCTIONS, spelt
 from attn_dsl.codegen.tiles import Assign, Block, KernelBody, Loop, Node, State, Store
 
 DTYPES = {
@@ -22,12 +24,7 @@ _INFIX = {
     "ne": "!=", "and": "&", "or": "|", "shl": "<<", "shr": ">>", "bitand": "&", "bitor": "|", "bitxor": "^",
     "ufloordiv": "//", "umod": "%", "wrapping_add": "+", "wrapping_sub": "-", "wrapping_mul": "*",
 }  # fmt: skip
-_CALLS = {
-    "abs": "tl.abs", "floor": "tl.floor", "sqrt": "tl.sqrt", "rsqrt": "tl.rsqrt", "exp": "tl.exp",
-    "exp2": "tl.exp2", "expm1": "_expm1", "log": "tl.log", "log2": "tl.log2", "log1p": "_log1p",
-    "sin": "tl.sin", "cos": "tl.cos", "tanh": "_tanh", "sigmoid": "_sigmoid", "softplus": "_softplus",
-    "erf": "tl.erf", "uniform": "_uniform", "any_shl": "_shift_left", "any_shr": "_shift_right",
-}  # fmt: skip
+_CARRIED = re.compile(r"(?<![\w.])_\w+(?=\()")
 _INLINE = frozenset({"const", "argument", "state", "counter", "block"})
 _EVERYWHERE = frozenset({"load", "dot"})
 
@@ -314,18 +311,14 @@ class KernelPrinter:
                 return self._extreme("min", [self._extreme("max", parts[:2], floating), parts[2]], floating)
             case "relu":
                 return self._extreme("max", [parts[0], "0.0" if floating else "0"], floating)
-            case "silu":
-                return f"({parts[0]} * {self._call('_sigmoid', parts)})"
-            case "gelu":
-                return f"(0.5 * {parts[0]} * (1 + tl.erf({parts[0]} * 0.7071067811865476)))"
-            case "tan":
-                return f"(tl.sin({parts[0]}) / tl.cos({parts[0]}))"
             case _:
                 bracketed = [
                     self._bracketed(o) if o.operation == "const" else p
                     for o, p in zip(operands, parts, strict=True)
                 ]
-                return self._call(_CALLS[name], bracketed)
+                text = spelt(FUNCTIONS[name].triton, bracketed)
+                self.used.update(_CARRIED.findall(text))
+                return text
 
     def _call(self, function: str, parts: list[str]) -> str:
         if function.startswith("_"):

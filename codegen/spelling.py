@@ -1,0 +1,56 @@
+"""How the targets spell the functions of the language: a name, or a text with places for its arguments.
+
+A function that has no row here is compiled by its ``formula``. Names with ``_`` in front are device functions that a
+Triton module carries with it (``triton/functions.py``); those of C++ are in ``templates/cpu/functions.h``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Spelling:
+    """One function in each target."""
+
+    triton: str
+    cpp: str
+
+
+FUNCTIONS: dict[str, Spelling] = {
+    "abs": Spelling("tl.abs", "attn::abs_"),
+    "floor": Spelling("tl.floor", "attn::floor_"),
+    "sqrt": Spelling("tl.sqrt", "attn::sqrt_"),
+    "rsqrt": Spelling("tl.rsqrt", "attn::rsqrt_"),
+    "exp": Spelling("tl.exp", "attn::exp_"),
+    "exp2": Spelling("tl.exp2", "attn::exp2_"),
+    "expm1": Spelling("_expm1", "attn::expm1_"),
+    "log": Spelling("tl.log", "attn::log_"),
+    "log2": Spelling("tl.log2", "attn::log2_"),
+    "log1p": Spelling("_log1p", "attn::log1p_"),
+    "sin": Spelling("tl.sin", "attn::sin_"),
+    "cos": Spelling("tl.cos", "attn::cos_"),
+    "tan": Spelling("(tl.sin({0}) / tl.cos({0}))", "attn::tan_"),
+    "tanh": Spelling("_tanh", "attn::tanh_"),
+    "sigmoid": Spelling("_sigmoid", "attn::sigmoid_"),
+    "softplus": Spelling("_softplus", "attn::softplus_"),
+    "silu": Spelling("({0} * _sigmoid({0}))", "attn::silu_"),
+    "gelu": Spelling("(0.5 * {0} * (1 + tl.erf({0} * 0.7071067811865476)))", "attn::gelu_"),
+    "erf": Spelling("tl.erf", "attn::erf_"),
+    "uniform": Spelling("_uniform", "attn::uniform_"),
+    # Shifts by any number of bits, also by more than there are.
+    "any_shl": Spelling("_shift_left", "attn::shift_left"),
+    "any_shr": Spelling("_shift_right", "attn::shift_right"),
+}
+# Their text depends on the types: each printer has their rules.
+_OF_ANY_TYPE = frozenset({"min", "max", "clamp", "relu"})
+
+
+def is_spelt(function: str) -> bool:
+    """Whether the targets have a word for a function."""
+    return function in FUNCTIONS or function in _OF_ANY_TYPE
+
+
+def spelt(spelling: str, arguments: list[str]) -> str:
+    """A call of the function."""
+    return spelling.format(*arguments) if "{" in spelling else f"{spelling}({', '.join(arguments)})"
