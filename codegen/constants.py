@@ -7,6 +7,7 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from attn_dsl.analysis.widths import RANGES
 from attn_dsl.codegen.numbers import is_float
 from attn_dsl.codegen.tiles import Node
 from attn_dsl.ir.operators import OPERATORS
@@ -22,7 +23,6 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "and": operator.and_, "or": operator.or_, "not": operator.not_,
 }  # fmt: skip
 _UNFOLDED = frozenset({"pow"})  # Python's is another: a negative base has complex powers
-_LIMITS = {"i32": 2**31, "i64": 2**63}
 
 
 def value_of(node: Node) -> Number | None:
@@ -54,8 +54,8 @@ def folded(name: str, operands: Sequence[Node], dtype: str) -> Number | None:
         return bool(result)
     if is_float(dtype):
         return float(result) if math.isfinite(result) else None
-    limit = _LIMITS.get(dtype, 0)
-    return int(result) if -limit <= result < limit else None
+    low, high = RANGES[dtype]
+    return int(result) if low <= result <= high else None
 
 
 def _evaluated(name: str, values: Sequence[Any]) -> Any:

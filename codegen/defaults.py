@@ -9,9 +9,9 @@ from math import prod
 from attn_dsl.codegen.context import Tiles
 from attn_dsl.codegen.machine import Machine
 from attn_dsl.codegen.schedule import Schedule
+from attn_dsl.ir.dtypes import width
 
 _CPU_TILES = ((64, 64), (64, 32), (32, 32), (32, 16), (16, 16))  # a row of a product fills a vector: 16 lanes
-_WIDTH = {"f64": 8, "f32": 4, "i64": 8, "i32": 4}
 
 
 def next_power_of_two(n: int) -> int:
@@ -44,7 +44,7 @@ def default_schedule(
     there are no more than the least tile has.
     ``attempt``: beyond 0 where the tiles of the one before were too large; on a GPU, where a product is no matrix
     product, so that a tile of rows x stream x features is held at once (1), and where none is (2)."""
-    width = _WIDTH.get(dtype, 2)
+    bytes_held = features * width(dtype)
     if architecture == "cpu":
         (row, stream), warps, stages = _CPU_TILES[attempt], 1, 1
     elif architecture == "interpreter":
@@ -53,9 +53,9 @@ def default_schedule(
         row, stream, warps, stages = 16, 4, 8, 1
     elif attempt:
         row, stream, warps, stages = 16, 16, 8, 1
-    elif features * width <= 128 * 2:
-        row, stream, warps, stages = (128, 64, 8, 3 if features * width <= 128 else 2)
-    elif features * width <= 256 * 2:
+    elif bytes_held <= 128 * 2:
+        row, stream, warps, stages = (128, 64, 8, 3 if bytes_held <= 128 else 2)
+    elif bytes_held <= 256 * 2:
         row, stream, warps, stages = 64, 32, 8, 2
     else:
         row, stream, warps, stages = 32, 32, 8, 2

@@ -28,6 +28,7 @@ from attn_dsl.codegen.triton.emit import emit_module
 from attn_dsl.codegen.verify import verified
 from attn_dsl.errors import Diagnostic, NotLoweredError
 from attn_dsl.ir.cascade import Einsum
+from attn_dsl.ir.dtypes import Kind, width
 from attn_dsl.ir.expr import IndexVar
 from attn_dsl.planning.partition import KernelPlan, contribution_streams, leaf_reads
 from attn_dsl.planning.plan import ProgramPlan
@@ -91,12 +92,17 @@ class _Generation:
     def dtype_of(self, tensor: str) -> str:
         """The dtype a computed tensor is stored in between kernels."""
         match self.kinds[tensor]:
-            case "integer":
+            case Kind.INTEGER:
                 return "i32" if fits(self.widths.tensor(tensor), "i32") else "i64"
-            case "boolean":
+            case Kind.BOOLEAN:
                 return "bool"
             case _:
                 return self.real
+
+    @property
+    def _operand(self) -> str:
+        """What products are taken in that have no input among their factors."""
+        return self.result if is_float(self.result) else "f32"
 
     def lowered(self) -> Lowering:
         buffers = self._buffers()
@@ -139,7 +145,7 @@ class _Generation:
             return ""
         if self.spec.architecture == "cpu":
             return "parts"
-        if self.kinds[name] == "integer":
+        if self.kinds[name] is Kind.INTEGER:
             return "counts"
         if self.real == "f64":
             statement = self.flow.by_target[sent.statement][0]
@@ -180,9 +186,8 @@ class _Generation:
             axes = tuple(a.indices for a in declared.axes)
             dtype = self.dtypes[declared.name]
             feature = bool(axes) and len(axes[-1]) == 1 and axes[-1][0] in self.roles.whole
-            width = {"f64": 8, "i64": 8, "f32": 4, "i32": 4, "i8": 1, "u8": 1, "bool": 1}.get(dtype, 2)
-            aligned = feature and self.sizes[axes[-1][0]] * width % 16 == 0
-            storage[declared.name] = Storage(axes, dtype, feature, 16 // width if aligned else 1)
+            aligned = feature and self.sizes[axes[-1][0]] * width(dtype) % 16 == 0
+            storage[declared.name] = Storage(axes, dtype, feature, 16 // width(dtype) if aligned else 1)
         return storage
 
     def _contiguous(self, storage: dict[str, Storage]) -> tuple[tuple[str, int], ...]:
@@ -200,7 +205,7 @@ class _Generation:
         inner = self._inner(plan)
         beside = self._beside_rows(plan) - inner
         extents = {i: padded_extent(n, i not in inner, machine) for i, n in whole.items()}
-        operand = min((d for d in self.dtypes.values() if is_float(d)), key=len, default="f32")
+        operand = self._operand
         row_axis = joint_axis(plan.rows)
         bands = self._band_axes(plan, groups)
         ordered = sorted(whole, key=lambda i: (i not in inner, i))
@@ -217,13 +222,16 @@ class _Generation:
             )  # fmt: skip
             context = KernelContext(
                 self.plan, plan, with_bands(tiles, bands, machine), storage, self.sizes,
-                self.real, self.result if is_float(self.result) else "f32", TileBuilder(order),
+                self.real, self._operand, TileBuilder(order),
                 {t: self.dtype_of(t) for t in self.kinds}, machine, self._namer(), self.widths,
             )  # fmt: skip
             return schedule, context, verified(StreamKernel(context).build())
 
         thin = False
         schedule, context, body = lowered(0)
+        if (taken := _operand_of(body, operand)) != operand:  # other operands have other tiles
+            operand = taken
+            schedule, context, body = lowered(0)
         for attempt in range(1, attempts(self.spec.architecture)):
             if self._fits(body, context.tiles, plan, groups, order, machine, STACK_BYTES, attempt - 1):
                 break
@@ -393,6 +401,12 @@ def _most_warps(body: KernelBody, lanes: Mapping[str, int], architecture: str) -
             others = prod(lanes[a] for a in source.axes if a != axis)
             most = min(most, max(others * min(lanes[axis], threads) // threads, 1))
     return most
+
+
+def _operand_of(body: KernelBody, otherwise: str) -> str:
+    """The widest dtype that the kernel takes products in."""
+    taken = [node.attributes[1] for node in _nodes(body) if node.operation == "dot"]
+    return max(taken, key=width, default=otherwise)
 
 
 def _widest(body: KernelBody) -> int:

@@ -20,6 +20,7 @@ from attn_dsl.codegen.spelling import is_spelt
 from attn_dsl.codegen.tiles import Node, named
 from attn_dsl.errors import Diagnostic, NotLoweredError
 from attn_dsl.ir.cascade import Einsum
+from attn_dsl.ir.dtypes import Kind, dtype_kind
 from attn_dsl.ir.expr import (
     Cast,
     Const,
@@ -34,7 +35,7 @@ from attn_dsl.ir.expr import (
     Select,
     SizeOf,
 )
-from attn_dsl.ir.operators import COMPARISONS, OPERATORS, ResultKind
+from attn_dsl.ir.operators import COMPARISONS, OPERATORS
 from attn_dsl.ir.walk import index_names, substitute, walk
 
 # Expressions inside one another, definitions included, before what is further below is lowered first.
@@ -202,9 +203,8 @@ class ExpressionLowering:
 
     def _wide_enough(self, expr: Op, nodes: list[Node]) -> list[Node]:
         """The operands of an operator of integers, in 64 bits where its result may need them."""
-        result = OPERATORS[expr.name].result
-        integral = result is ResultKind.INTEGER or result is ResultKind.NUMBER
-        if not integral or any(is_float(n.dtype) for n in nodes) or fits(self.context.widths.of(expr), "i32"):
+        integral = OPERATORS[expr.name].kind(dtype_kind(n.dtype) for n in nodes) is Kind.INTEGER
+        if not integral or fits(self.context.widths.of(expr), "i32"):
             return nodes
         return [self.cast(n, "i64") for n in nodes]
 

@@ -8,17 +8,18 @@ from dataclasses import dataclass
 from attn_dsl.analysis.presence import PRESENT
 from attn_dsl.codegen.numbers import is_float, join_dtypes
 from attn_dsl.codegen.program import Buffer
-from attn_dsl.ir.cascade import Cascade, Einsum, Output, Reduction
-from attn_dsl.language.kinds import dtype_kind, kind_of
+from attn_dsl.ir.cascade import Cascade, Output
+from attn_dsl.ir.dtypes import Kind
+from attn_dsl.ir.kinds import Kinds
 from attn_dsl.planning.plan import ProgramPlan
 
 
 @dataclass(frozen=True, slots=True)
 class ResultTypes:
-    """``kinds``: of every tensor (integer, real, boolean). ``real``: the dtype of pointwise arithmetic and of
+    """``kinds``: of every tensor. ``real``: the dtype of pointwise arithmetic and of
     accumulators; ``result``: of the outputs that declare none."""
 
-    kinds: dict[str, str]
+    kinds: dict[str, Kind]
     real: str
     result: str
 
@@ -26,7 +27,7 @@ class ResultTypes:
         """The dtype an output is stored in."""
         if output.dtype is not None:
             return output.dtype
-        return {"integer": "i64", "boolean": "bool"}.get(self.kinds[output.name], self.result)
+        return {Kind.INTEGER: "i64", Kind.BOOLEAN: "bool"}.get(self.kinds[output.name], self.result)
 
 
 def result_types(cascade: Cascade, dtypes: Mapping[str, str]) -> ResultTypes:
@@ -37,17 +38,10 @@ def result_types(cascade: Cascade, dtypes: Mapping[str, str]) -> ResultTypes:
     return ResultTypes(_kinds(cascade, dtypes), "f64" if "f64" in floats else "f32", result)
 
 
-def _kinds(cascade: Cascade, dtypes: Mapping[str, str]) -> dict[str, str]:
-    kinds = {i.name: dtype_kind(dtypes[i.name]) for i in cascade.inputs}
-    params = {p.name: p.kind for p in cascade.params}
-    for statement in cascade.statements:
-        kind = "boolean"
-        if isinstance(statement, Einsum):
-            kind = kind_of(statement.body, kinds, params)
-            kind = "integer" if statement.reduce is not None and kind == "boolean" else kind
-            kind = "boolean" if statement.reduce in (Reduction.ANY, Reduction.ALL) else kind
-        kinds[statement.target] = kind
-    return kinds
+def _kinds(cascade: Cascade, dtypes: Mapping[str, str]) -> dict[str, Kind]:
+    kinds = Kinds(cascade, dtypes)
+    names = (*(i.name for i in cascade.inputs), *(s.target for s in cascade.statements))
+    return {name: kinds.tensor(name) for name in names}
 
 
 def output_buffer(output: Output, types: ResultTypes) -> Buffer:

@@ -1,4 +1,4 @@
-"""How the targets spell the functions of the language: a name, or a text with places for its arguments.
+"""How the targets spell dtypes and functions of the language: a name, or a text with places for its arguments.
 
 A function that has no row here is compiled by its ``formula``. Names with ``_`` in front are device functions that a
 Triton module carries with it (``triton/functions.py``); those of C++ are in ``templates/cpu/functions.h``.
@@ -17,6 +17,29 @@ class Spelling:
     cpp: str
 
 
+@dataclass(frozen=True, slots=True)
+class DtypeSpelling:
+    """One dtype in each target. ``pointee``: what Triton calls it where a pointer is declared; ``value``: the type C++
+    computes with; ``memory``: that of its elements."""
+
+    triton: str
+    pointee: str
+    value: str
+    memory: str
+
+
+DTYPES: dict[str, DtypeSpelling] = {
+    "i8": DtypeSpelling("tl.int8", "i8", "int32_t", "int8_t"),
+    "i16": DtypeSpelling("tl.int16", "i16", "int32_t", "int16_t"),
+    "i32": DtypeSpelling("tl.int32", "i32", "int32_t", "int32_t"),
+    "i64": DtypeSpelling("tl.int64", "i64", "int64_t", "int64_t"),
+    "u8": DtypeSpelling("tl.uint8", "u8", "int32_t", "uint8_t"),
+    "bool": DtypeSpelling("tl.int1", "i1", "bool", "uint8_t"),
+    "f16": DtypeSpelling("tl.float16", "fp16", "float", "uint16_t"),
+    "bf16": DtypeSpelling("tl.bfloat16", "bf16", "float", "uint16_t"),
+    "f32": DtypeSpelling("tl.float32", "fp32", "float", "float"),
+    "f64": DtypeSpelling("tl.float64", "fp64", "double", "double"),
+}
 FUNCTIONS: dict[str, Spelling] = {
     "abs": Spelling("tl.abs", "attn::abs_"),
     "floor": Spelling("tl.floor", "attn::floor_"),

@@ -11,6 +11,7 @@ import torch
 from attn_dsl.account.values import Facts
 from attn_dsl.errors import ArgumentError, Diagnostic
 from attn_dsl.ir.cascade import Cascade
+from attn_dsl.ir.dtypes import FLOATS
 from attn_dsl.runtime.sizes import DTYPES, NAMES, evaluate_size
 
 FEATURES = 64
@@ -23,9 +24,9 @@ def dtype_name(dtype: torch.dtype | str | None, on_cpu: bool) -> str:
     if dtype is None:
         return "f32" if on_cpu else "bf16"
     name = dtype if isinstance(dtype, str) else NAMES.get(dtype, "")
-    if name not in ("bf16", "f16", "f32", "f64"):
+    if name not in FLOATS:
         raise ArgumentError(
-            Diagnostic(f"dtype is {dtype}", help="one of bf16, f16, f32, f64, or torch's own")
+            Diagnostic(f"dtype is {dtype}", help=f"one of {', '.join(FLOATS)}, or torch's own")
         )
     return name
 

@@ -12,7 +12,7 @@ from attn_dsl.account.presences import with_presences, without_certainties
 from attn_dsl.account.tiles import Rows, TileCount, count_tiles
 from attn_dsl.account.unknown import is_known, loosened
 from attn_dsl.account.values import Facts
-from attn_dsl.account.work import Counter, Work, width
+from attn_dsl.account.work import Counter, Work
 from attn_dsl.analysis.passes import analyse_passes
 from attn_dsl.analysis.report import describe_passes
 from attn_dsl.codegen.generation import LoweredKernel, Lowering
@@ -20,6 +20,7 @@ from attn_dsl.codegen.program import COLLECTED
 from attn_dsl.codegen.tiles import Loop, Visits
 from attn_dsl.errors import NotLoweredError
 from attn_dsl.ir.cascade import Cascade
+from attn_dsl.ir.dtypes import width
 from attn_dsl.ir.expr import Expr
 from attn_dsl.ir.walk import index_names
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from attn_dsl.analysis.presence import PRESENT
 from attn_dsl.ir.cascade import Cascade
+from attn_dsl.ir.dtypes import Kind, dtype_kind
 from attn_dsl.ir.expr import (
     Cast,
     Const,
@@ -147,14 +148,16 @@ def _evaluate(expr: Expr, grid: Grid, facts: Facts, value: Callable[[Expr], Arra
         case Select(condition=c, then=a, otherwise=b):
             return np.where(value(c), value(a), value(b))
         case Cast(dtype=dtype, value=inner):
-            kind = np.float64 if dtype.startswith(("f", "bf")) else np.bool_ if dtype == "bool" else np.int64
-            return value(inner).astype(kind)
+            return value(inner).astype(_HELD[dtype_kind(dtype)])
         case Detach(value=inner) | Default(value=inner):
             return value(inner)
         case Op(name=name, args=args):
             return operate(name, [value(a) for a in args])
         case _:
             raise AssertionError(f"{expr} is not known before the call")
+
+
+_HELD = {Kind.REAL: np.float64, Kind.BOOLEAN: np.bool_, Kind.INTEGER: np.int64}
 
 
 def _read(read: Read, facts: Facts, value: Callable[[Expr], Array], scalar: tuple[int, ...]) -> Array:

@@ -16,16 +16,11 @@ from attn_dsl.codegen.generation import LoweredKernel
 from attn_dsl.codegen.numbers import is_float
 from attn_dsl.codegen.program import Pointer
 from attn_dsl.codegen.tiles import Block, Loop, Node, Store, living_nodes, roots_of
+from attn_dsl.ir.dtypes import width
 from attn_dsl.ir.operators import OPERATORS, Cost
 
-WIDTH = {"f64": 8, "i64": 8, "f32": 4, "i32": 4, "f16": 2, "bf16": 2, "i16": 2}
 _SPECIAL = frozenset(o.name for o in OPERATORS.values() if o.cost is not Cost.STEP)
 _FREE = frozenset({"const", "argument", "state", "counter", "block", "program", "arange", "load"})
-
-
-def width(dtype: str) -> int:
-    """Bytes of an element."""
-    return WIDTH.get(dtype, 1)
 
 
 @dataclass(slots=True)

@@ -19,9 +19,10 @@ from attn_dsl.analysis.dataflow import Dataflow, Need
 from attn_dsl.analysis.folding import NEW, OLD, Body, FoldKind, Obstacle, correction
 from attn_dsl.analysis.vanishing import vanishes
 from attn_dsl.ir.cascade import Cascade, Einsum, Reduction
+from attn_dsl.ir.dtypes import Kind
 from attn_dsl.ir.expr import Const, Expr, Span
+from attn_dsl.ir.kinds import Kinds
 from attn_dsl.rewrites.definitions import Definitions
-from attn_dsl.rewrites.kinds import Kind, Kinds
 from attn_dsl.rewrites.presence import Presence
 from attn_dsl.rewrites.signs import is_positive
 

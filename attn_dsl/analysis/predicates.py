@@ -8,10 +8,11 @@ from attn_dsl.analysis.integers import Values
 from attn_dsl.analysis.linear import solve
 from attn_dsl.analysis.presence import PRESENT
 from attn_dsl.ir.cascade import Cascade
+from attn_dsl.ir.dtypes import Kind
 from attn_dsl.ir.expr import Const, Expr, Op, Select
+from attn_dsl.ir.kinds import Kinds
 from attn_dsl.ir.operators import COMPARISONS
 from attn_dsl.ir.walk import index_names, tensors_read
-from attn_dsl.rewrites.kinds import Kind, Kinds
 
 MAX_ALTERNATIVES = 4
 _CONNECTIVES = frozenset({"and", "or", "not"})

@@ -13,8 +13,9 @@ from typing import Any
 
 import sympy
 
+from attn_dsl.ir.dtypes import Kind
 from attn_dsl.ir.expr import Cast, Const, Detach, Expr, Op, Read
-from attn_dsl.ir.operators import OPERATORS, ResultKind
+from attn_dsl.ir.operators import OPERATORS
 from attn_dsl.ir.walk import index_names, tensors_read
 from attn_dsl.rewrites.algebra import ONE, Factor, Term, product, total
 
@@ -50,7 +51,7 @@ class Bridge:
         match expr:
             case Read(tensor=tensor) if tensor in self.changing:
                 return self._variable(expr)
-            case Op(name=name, args=args) if OPERATORS[name].result is not ResultKind.BOOLEAN:
+            case Op(name=name, args=args) if OPERATORS[name].result is not Kind.BOOLEAN:
                 return self._operator(expr, [self.symbolic(a) for a in args])
             case Detach(value=value) | Cast(dtype="f32" | "f64", value=value):
                 return self.symbolic(value)

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from math import prod
 
 from attn_dsl.ir.cascade import Cascade, Einsum, Ranking, RankingKind, Reduction, Statement
+from attn_dsl.ir.dtypes import DTYPES, Kind
 from attn_dsl.ir.expr import (
     Cast,
     Const,
@@ -32,15 +33,12 @@ from attn_dsl.ir.expr import (
     Select,
     SizeOf,
 )
-from attn_dsl.ir.operators import OPERATORS, ResultKind
+from attn_dsl.ir.operators import OPERATORS
 
 Interval = tuple[int, int]
 
 BOOLEAN: Interval = (0, 1)
-RANGES: dict[str, Interval] = {
-    "bool": BOOLEAN, "u8": (0, 255), "i8": (-(2**7), 2**7 - 1), "i16": (-(2**15), 2**15 - 1),
-    "i32": (-(2**31), 2**31 - 1), "i64": (-(2**63), 2**63 - 1),
-}  # fmt: skip
+RANGES: dict[str, Interval] = {name: d.limits for name, d in DTYPES.items() if d.kind is not Kind.REAL}
 # What a program is made for unless a call has more: no product of an index by a small factor leaves 32 bits.
 NARROW_EXTENT, NARROW_PARAM = 2**24, 2**28
 # Coordinates have 32 bits, and those of the last tile lie beyond the extent.
@@ -134,10 +132,10 @@ class Widths:
 
     def _operator(self, name: str, args: tuple[Expr, ...]) -> Interval:
         kind = OPERATORS[name].result
-        if kind is ResultKind.BOOLEAN:
+        if kind is Kind.BOOLEAN:
             return BOOLEAN
         rule = _RULES.get(name)
-        return RANGES["i64"] if kind is ResultKind.REAL or rule is None else rule(*map(self.of, args))
+        return RANGES["i64"] if kind is Kind.REAL or rule is None else rule(*map(self.of, args))
 
     # tensors
 

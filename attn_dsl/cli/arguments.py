@@ -11,8 +11,8 @@ import click
 
 from attn_dsl.errors import LanguageError
 from attn_dsl.ir.cascade import Cascade, Param
+from attn_dsl.ir.dtypes import FLOATS
 
-FLOATS = ("bf16", "f16", "f32", "f64")
 _TRUTH = {"true": True, "false": False}
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]

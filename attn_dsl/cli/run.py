@@ -22,6 +22,7 @@ from attn_dsl.cli.arguments import (
 )
 from attn_dsl.cli.lowering import example_params
 from attn_dsl.cli.output import say, say_json
+from attn_dsl.ir.dtypes import DTYPES
 from attn_dsl.language.load import load_file
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from attn_dsl.runtime.attention import Attention
 
 _CALLS, _PATIENCE, _LONG = 20, 2.0, 60.0  # calls after the first, and seconds
-_BITS = {"bf16": 8, "f16": 11, "f32": 24, "f64": 53}
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +170,8 @@ def _inputs(
 
     from attn_dsl.runtime.random_inputs import example_sizes, random_arguments
 
-    kinds = {"bf16": torch.bfloat16, "f16": torch.float16, "f32": torch.float32, "f64": torch.float64}
-    return random_arguments(cascade, example_sizes(cascade, params, sizes), kinds[dtype], device, seed)
+    kind = getattr(torch, DTYPES[dtype].torch)
+    return random_arguments(cascade, example_sizes(cascade, params, sizes), kind, device, seed)
 
 
 def _as_tuple(results: Any) -> tuple[torch.Tensor, ...]:
@@ -185,7 +185,7 @@ def compare(name: str, result: torch.Tensor, expected: torch.Tensor, dtype: str)
     one, two = result.to(torch.float64), expected.to(torch.float64)
     scale = torch.nan_to_num(two, nan=0, posinf=0, neginf=0).abs()
     largest = float(scale.max()) if scale.numel() else 0.0
-    bound = 32 * 2.0 ** -_BITS[dtype] * max(largest, 1.0)
+    bound = 32 * 2.0 ** -DTYPES[dtype].digits * max(largest, 1.0)
     agrees = torch.allclose(one, two, rtol=0, atol=bound, equal_nan=True)
     gap = torch.nan_to_num((one - two).abs(), nan=0.0)
     difference = float(gap.max()) if gap.numel() else 0.0

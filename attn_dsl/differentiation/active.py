@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from attn_dsl.ir.cascade import Cascade
+from attn_dsl.ir.dtypes import Kind, dtype_kind
 from attn_dsl.ir.expr import Read
-from attn_dsl.language.kinds import dtype_kind
+from attn_dsl.ir.kinds import Kinds
 from attn_dsl.rewrites.definitions import statement_reads
-from attn_dsl.rewrites.kinds import Kind, Kinds
 
 
 def differentiable_inputs(cascade: Cascade) -> tuple[str, ...]:
     """The inputs that can have a derivative: the floating ones."""
-    return tuple(i.name for i in cascade.inputs if dtype_kind(i.dtype) == "real")
+    return tuple(i.name for i in cascade.inputs if dtype_kind(i.dtype) is Kind.REAL)
 
 
 def active_tensors(cascade: Cascade, wanted: frozenset[str]) -> frozenset[str]:

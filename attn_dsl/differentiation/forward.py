@@ -21,11 +21,11 @@ from attn_dsl.differentiation.derivatives import by_zeros, factors, slopes
 from attn_dsl.differentiation.local import scaled
 from attn_dsl.differentiation.saved import presences_read, without_saved
 from attn_dsl.ir.cascade import Cascade, Einsum, Input, Output, Reduction, Statement
+from attn_dsl.ir.dtypes import Kind, dtype_kind
 from attn_dsl.ir.expr import Cast, Default, Expr, Op, Read, Select
 from attn_dsl.ir.slopes import ONE, ZERO, div, mul, sub
 from attn_dsl.ir.validate import validated
 from attn_dsl.ir.walk import walk
-from attn_dsl.language.kinds import dtype_kind
 from attn_dsl.planning.binding import means_as_sums
 from attn_dsl.rewrites import normal_form
 from attn_dsl.rewrites.dead_statements import dead_statements
@@ -177,7 +177,7 @@ class _Forward:
                 return _choice(c, self._of(a, a), self._of(b, b))
             case Default(value=a, fallback=b):
                 return _choice(Op("present", (a,)), self._of(a, a), self._of(b, b))
-            case Cast(dtype=dtype, value=inner) if dtype_kind(dtype) == "real":
+            case Cast(dtype=dtype, value=inner) if dtype_kind(dtype) is Kind.REAL:
                 return self._of(inner, inner)
             case _:
                 return None

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from attn_dsl.differentiation.derivatives import slopes
+from attn_dsl.ir.dtypes import Kind, dtype_kind
 from attn_dsl.ir.expr import Cast, Const, Default, Detach, Expr, Op, Read, Select
 from attn_dsl.ir.slopes import ZERO, mul, neg
 from attn_dsl.ir.walk import children
-from attn_dsl.language.kinds import dtype_kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Adjoint:
                 yield from self.shares(a, seed)
                 exists = Op("present", (a,))
                 yield from (Share(s.read, Select(exists, ZERO, s.amount)) for s in self.shares(b, seed))
-            case Cast(dtype=dtype, value=inner) if dtype_kind(dtype) == "real":
+            case Cast(dtype=dtype, value=inner) if dtype_kind(dtype) is Kind.REAL:
                 yield from self._through(inner, seed, inner)
             case _:
                 return
@@ -75,7 +75,7 @@ class Adjoint:
         match expr:
             case Detach():
                 return False
-            case Cast(dtype=dtype) if dtype_kind(dtype) != "real":
+            case Cast(dtype=dtype) if dtype_kind(dtype) is not Kind.REAL:
                 return False
             case Read(tensor=tensor):
                 return self.takes_part(tensor)

@@ -25,7 +25,9 @@ from attn_dsl.differentiation.places import Place, place_of, sent_place
 from attn_dsl.differentiation.saved import nothing_given, presences_read
 from attn_dsl.errors import Diagnostic, NotLoweredError
 from attn_dsl.ir.cascade import Axis, Cascade, Einsum, Index, Input, Output, Ranking, Reduction, Statement
+from attn_dsl.ir.dtypes import Kind
 from attn_dsl.ir.expr import Const, Expr, IndexVar, Op, Read, Select, SizeOf, Span
+from attn_dsl.ir.kinds import Kinds
 from attn_dsl.ir.slopes import ZERO, div, mul, sub
 from attn_dsl.ir.validate import validated
 from attn_dsl.ir.walk import index_names, tensors_read
@@ -38,7 +40,6 @@ from attn_dsl.planning.roles import is_of_pairs
 from attn_dsl.rewrites import normal_form
 from attn_dsl.rewrites.algebra import conjunction
 from attn_dsl.rewrites.definitions import fresh_name, statement_reads, whole_read
-from attn_dsl.rewrites.kinds import Kind, Kinds
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,26 +8,18 @@ its ``formula`` is compiled in its place, and the row alone is enough:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from math import log, pi, sqrt
 from typing import TypeVar
 
 from attn_dsl.ir import slopes
+from attn_dsl.ir.dtypes import Kind
 from attn_dsl.ir.expr import Const, Expr, IndexVar, Op
 from attn_dsl.ir.slopes import HALF, ONE, ZERO, Slope, add, call, div, mul, neg, sub
 
 T = TypeVar("T")
-
-
-class ResultKind(StrEnum):
-    """How the type of a result follows from the types of the arguments."""
-
-    NUMBER = "number"  # integer where all arguments are integers or booleans, else real
-    INTEGER = "integer"
-    REAL = "real"
-    BOOLEAN = "boolean"
 
 
 class Cost(StrEnum):
@@ -50,7 +42,8 @@ class Positive(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operator:
-    """``symbol``: the infix or prefix spelling; None for a function, which is spelt by its name.
+    """``symbol``: the infix or prefix spelling; None for a function, which is spelt by its name. ``result``: its kind;
+    None where it is an integer if all arguments are integers or booleans, and else a real.
 
     ``total``: whether every real has a finite value. ``slopes``: from the arguments and the value, the derivative by
     each argument, None where that is zero everywhere; None for an operator that is flat. ``formula``: the same in terms
@@ -58,7 +51,7 @@ class Operator:
     value by this function; None for operators, and functions of more than one real."""
 
     name: str
-    result: ResultKind
+    result: Kind | None
     min_args: int
     max_args: int | None
     cost: Cost
@@ -68,6 +61,10 @@ class Operator:
     symbol: str | None = None
     formula: Callable[..., Expr] | None = None
     sample: str | None = None
+
+    def kind(self, args: Iterable[Kind]) -> Kind:
+        """The kind of the result."""
+        return max(Kind.INTEGER, *args) if self.result is None else self.result
 
     def by_formula(
         self, args: Sequence[T], apply: Callable[[str, Sequence[T]], T], constant: Callable[[float], T]
@@ -92,7 +89,7 @@ class Operator:
 def _infix(
     name: str,
     symbol: str,
-    result: ResultKind,
+    result: Kind | None,
     slopes: Callable[[tuple[Expr, ...], Expr], tuple[Slope, ...]] | None = None,
     *,
     args: int = 2,
@@ -114,7 +111,7 @@ def unary(
     positive: Positive,
     total: bool,
     sample: str,
-    result: ResultKind = ResultKind.REAL,
+    result: Kind | None = Kind.REAL,
     formula: Callable[[Expr], Expr] | None = None,
 ) -> Operator:
     """A function of one number; ``slope``: its derivative from the argument x and the value y."""
@@ -128,13 +125,13 @@ def _clamped(x: Expr, low: Expr, high: Expr) -> Expr:
     return call("min", call("max", x, low), high)
 
 
-NUMBER, INTEGER, BOOLEAN = ResultKind.NUMBER, ResultKind.INTEGER, ResultKind.BOOLEAN
+NUMBER = None
 _OPERATORS = (
     _infix("add", "+", NUMBER, lambda a, y: (ONE, ONE), positive=Positive.ALL),
     _infix("sub", "-", NUMBER, lambda a, y: (ONE, Const(-1.0))),
     _infix("mul", "*", NUMBER, lambda a, y: (a[1], a[0]), positive=Positive.ALL),
     _infix(
-        "div", "/", ResultKind.REAL, lambda a, y: (div(ONE, a[1]), neg(div(y, a[1]))),
+        "div", "/", Kind.REAL, lambda a, y: (div(ONE, a[1]), neg(div(y, a[1]))),
         cost=Cost.DIVISION, positive=Positive.ALL, total=False,
     ),
     _infix("floordiv", "//", NUMBER, total=False),
@@ -142,14 +139,14 @@ _OPERATORS = (
     _infix("pow", "**", NUMBER, slopes.of_power, cost=Cost.CALL, positive=Positive.FIRST, total=False),
     _infix("neg", "-", NUMBER, lambda a, y: (Const(-1.0),), args=1),
     *(
-        _infix(name, symbol, BOOLEAN)
+        _infix(name, symbol, Kind.BOOLEAN)
         for name, symbol in (
             ("lt", "<"), ("le", "<="), ("gt", ">"), ("ge", ">="), ("eq", "=="), ("ne", "!="), ("and", "and"), ("or", "or"),
         )
     ),
-    _infix("not", "not", BOOLEAN, args=1),
+    _infix("not", "not", Kind.BOOLEAN, args=1),
     *(
-        _infix(name, symbol, INTEGER)
+        _infix(name, symbol, Kind.INTEGER)
         for name, symbol in (("shr", ">>"), ("shl", "<<"), ("bitand", "&"), ("bitxor", "^"), ("bitor", "|"))
     ),
 )  # fmt: skip
@@ -249,12 +246,12 @@ _FUNCTIONS = (
         formula=lambda x: call("max", x, Const(0)), sample="relu({x})",
     ),
     Operator(
-        name="present", result=BOOLEAN, min_args=1, max_args=1, cost=Cost.STEP, positive=Positive.UNKNOWN, total=True,
+        name="present", result=Kind.BOOLEAN, min_args=1, max_args=1, cost=Cost.STEP, positive=Positive.UNKNOWN, total=True,
         slopes=None,
     ),
     # Of a seed and up to four coordinates.
     Operator(
-        name="uniform", result=ResultKind.REAL, min_args=1, max_args=5, cost=Cost.CALL, positive=Positive.UNKNOWN,
+        name="uniform", result=Kind.REAL, min_args=1, max_args=5, cost=Cost.CALL, positive=Positive.UNKNOWN,
         total=True, slopes=None,
     ),
 )  # fmt: skip
@@ -262,4 +259,3 @@ _FUNCTIONS = (
 OPERATORS: dict[str, Operator] = {operator.name: operator for operator in (*_OPERATORS, *_FUNCTIONS)}
 FUNCTIONS: frozenset[str] = frozenset(o.name for o in _FUNCTIONS)
 COMPARISONS: frozenset[str] = frozenset({"lt", "le", "gt", "ge", "eq", "ne"})
-DTYPES: tuple[str, ...] = ("i8", "i16", "i32", "i64", "u8", "bool", "f16", "bf16", "f32", "f64")

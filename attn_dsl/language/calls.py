@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from attn_dsl.ir.cascade import Einsum, Reduction
 from attn_dsl.ir.expr import Expr, IndexVar, Read, Span
+from attn_dsl.ir.kinds import reduced_kind
 from attn_dsl.ir.walk import index_names
 from attn_dsl.language import syntax as s
 from attn_dsl.language.bounds import MAX_STATEMENTS
@@ -119,7 +120,7 @@ class _Inlining:
             raise Problem(f"written out, this file has more than {MAX_STATEMENTS} statements", self.span,
                           "call fewer functions inside functions")  # fmt: skip
         env.dims[name] = dims
-        env.kinds[name] = terms.kind(body) if reduce is not Reduction.MEAN else "real"
+        env.kinds[name] = reduced_kind(reduce, terms.kind(body))
         env.used.add(name)
         self.bound.values[line.target] = Read(name, keys, self.span)
 

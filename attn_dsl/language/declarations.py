@@ -6,12 +6,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from attn_dsl.ir.cascade import Axis, Index, Input, Output, Param, anonymous_index
+from attn_dsl.ir.dtypes import DTYPES, dtype_kind
 from attn_dsl.ir.expr import Const, Expr, Span
-from attn_dsl.ir.operators import DTYPES, FUNCTIONS
+from attn_dsl.ir.operators import FUNCTIONS
 from attn_dsl.ir.walk import index_names, tensors_read
 from attn_dsl.language import syntax as s
 from attn_dsl.language.environment import Bindings, Problem, suggestion
-from attn_dsl.language.kinds import dtype_kind
 from attn_dsl.language.sizes import SIZES, resolve_sizes
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 from attn_dsl.errors import Diagnostic
 from attn_dsl.ir.cascade import Index, Input, Mask, Output, Param, Statement
+from attn_dsl.ir.dtypes import DTYPES, Kind
 from attn_dsl.ir.expr import Expr, Span
-from attn_dsl.ir.operators import DTYPES, FUNCTIONS
+from attn_dsl.ir.operators import FUNCTIONS
 from attn_dsl.language import syntax as s
 
 RANKINGS = {
@@ -67,7 +68,7 @@ class Given(Exception):
 @dataclass(slots=True)
 class Environment:
     """Everything declared so far. ``dims``: the indices of every tensor's slots, inputs and computed;
-    ``kinds``: 'integer', 'real' or 'boolean' for each; ``failed``: tensors whose statement was refused;
+    ``kinds``: of each; ``failed``: tensors whose statement was refused;
     ``hidden``: functions of the prelude whose names the file has taken."""
 
     params: dict[str, Param] = field(default_factory=dict)
@@ -80,7 +81,7 @@ class Environment:
     inputs: dict[str, Input] = field(default_factory=dict)
     outputs: dict[str, Output] = field(default_factory=dict)
     dims: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    kinds: dict[str, str] = field(default_factory=dict)
+    kinds: dict[str, Kind] = field(default_factory=dict)
     statements: list[Statement] = field(default_factory=list)
     resolved_masks: list[Mask] = field(default_factory=list)
     later: dict[str, Span] = field(default_factory=dict)

@@ -15,6 +15,7 @@ from attn_dsl.ir.cascade import (
     Statement,
 )
 from attn_dsl.ir.expr import Expr, IndexVar, Read, Span
+from attn_dsl.ir.kinds import statement_kind
 from attn_dsl.ir.walk import index_names, walk
 from attn_dsl.language import syntax as s
 from attn_dsl.language.calls import CallSite
@@ -121,22 +122,8 @@ class Resolver:
         env = self.env
         env.statements.append(statement)
         env.dims[statement.target] = statement.dims
-        env.kinds[statement.target] = self._result_kind(statement)
+        env.kinds[statement.target] = statement_kind(statement, self.terms.kind)
         env.later.pop(statement.target, None)
-
-    def _result_kind(self, statement: Statement) -> str:
-        match statement:
-            case Ranking(kind=RankingKind.TOPK | RankingKind.TOPP):
-                return "boolean"
-            case Ranking():
-                return "integer"
-            case Einsum(reduce=Reduction.ANY | Reduction.ALL):
-                return "boolean"
-            case Einsum(reduce=Reduction.MEAN):
-                return "real"
-            case Einsum(reduce=reduce, body=body):
-                kind = self.terms.kind(body)
-                return "integer" if reduce is not None and kind == "boolean" else kind
 
     def _target(self, line: s.Assignment) -> tuple[tuple[str, ...], tuple[Expr, ...]]:
         keys = tuple(e for e in self.terms.slots(line.slots, Bindings(), None) if e is not None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from attn_dsl.ir.dtypes import DTYPES, Kind
 from attn_dsl.ir.expr import (
     Cast,
     Const,
@@ -19,7 +20,8 @@ from attn_dsl.ir.expr import (
     SizeOf,
     Span,
 )
-from attn_dsl.ir.operators import DTYPES, FUNCTIONS, OPERATORS
+from attn_dsl.ir.kinds import kind_of
+from attn_dsl.ir.operators import FUNCTIONS, OPERATORS
 from attn_dsl.language import syntax as s
 from attn_dsl.language.bounds import Growth
 from attn_dsl.language.environment import (
@@ -32,7 +34,6 @@ from attn_dsl.language.environment import (
     Problem,
     suggestion,
 )
-from attn_dsl.language.kinds import kind_of
 
 if TYPE_CHECKING:
     from attn_dsl.language.calls import CallSite
@@ -58,9 +59,10 @@ class TermResolver:
         self.growth = Growth()
         self._depth = 0
 
-    def kind(self, expr: Expr) -> str:
-        """integer, real or boolean."""
-        return kind_of(expr, self.env.kinds, {n: p.kind for n, p in self.env.params.items()})
+    def kind(self, expr: Expr) -> Kind:
+        """What its values are; those of a tensor whose statement was refused, real."""
+        tensors, params = self.env.kinds, {n: p.kind for n, p in self.env.params.items()}
+        return kind_of(expr, lambda name: tensors.get(name, Kind.REAL), params)
 
     def resolve(self, term: s.Term, bound: Bindings, site: CallSite | None = None) -> Expr:
         """The expression a term means."""
@@ -94,12 +96,12 @@ class TermResolver:
 
     def boolean(self, expr: Expr, what: str) -> Expr:
         """The expression, which must be a predicate."""
-        if self.kind(expr) != "boolean":
+        if self.kind(expr) is not Kind.BOOLEAN:
             help = "compare it: x > 0"
             if (
                 isinstance(expr, Op)
                 and expr.name in _JOINS
-                and all(self.kind(a) == "boolean" for a in expr.args)
+                and all(self.kind(a) is Kind.BOOLEAN for a in expr.args)
             ):
                 help = f"predicates are joined with '{_JOINS[expr.name]}'"
             raise Problem(f"{what} must be a predicate, this is a number", expr.span, help)
@@ -107,7 +109,7 @@ class TermResolver:
 
     def integer(self, expr: Expr, what: str) -> Expr:
         """The expression, which must be an integer."""
-        if self.kind(expr) == "real":
+        if self.kind(expr) is Kind.REAL:
             powers = "; a power is written '**'" if "'^'" in what else ""
             raise Problem(
                 f"{what} must be an integer, this is real", expr.span, f"use '//', or a cast: i32(x){powers}"

@@ -10,11 +10,10 @@ import torch
 from torch import Tensor
 
 from attn_dsl.ir.cascade import Axis, Cascade, Input, Output, Statement
+from attn_dsl.ir.dtypes import Kind, dtype_kind, is_float
 from attn_dsl.reference.expressions import cast
 from attn_dsl.reference.partial import Partial, Scope
 from attn_dsl.reference.statements import define, restrict
-
-FLOATS = ("f16", "bf16", "f32", "f64")
 
 
 def evaluate(
@@ -63,8 +62,8 @@ def _device(arguments: Mapping[str, Tensor | int | float]) -> torch.device:
 
 def _lifted(declared: Input, argument: Tensor | float, scope: Scope) -> Tensor:
     """An argument with an axis for each index, in the type that every value of its kind is held in."""
-    real = declared.dtype is None or declared.dtype in FLOATS
-    kind = scope.dtype if real else torch.bool if declared.dtype == "bool" else torch.int64
+    held = {Kind.REAL: scope.dtype, Kind.BOOLEAN: torch.bool, Kind.INTEGER: torch.int64}
+    kind = held[dtype_kind(declared.dtype)]
     value = torch.as_tensor(argument, device=scope.device).to(kind)
     return value.reshape(scope.extents(declared.dims))
 
@@ -82,7 +81,7 @@ def lay_out(output: Output, cascade: Cascade, scope: Scope) -> Tensor:
     value = scope.tensors[output.name].filled(0).permute([dims.index(m) for m in members])
     value = value.reshape([_extent(axis, scope) for axis in output.axes]).contiguous()
     dtype = output.dtype
-    return value if dtype is None or dtype in FLOATS else cast(value, dtype, scope.dtype)
+    return value if dtype is None or is_float(dtype) else cast(value, dtype, scope.dtype)
 
 
 def _extent(axis: Axis, scope: Scope) -> int:

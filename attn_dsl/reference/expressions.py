@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from attn_dsl.ir.cascade import anonymous_index
+from attn_dsl.ir.dtypes import DTYPES
 from attn_dsl.ir.expr import (
     Cast,
     Const,
@@ -32,18 +33,7 @@ from attn_dsl.reference.operators import LINEAR, apply
 from attn_dsl.reference.partial import Partial, Scope, both, truth
 from attn_dsl.reference.reading import read
 
-_DTYPES = {
-    "i8": torch.int8,
-    "i16": torch.int16,
-    "i32": torch.int32,
-    "i64": torch.int64,
-    "u8": torch.uint8,
-    "bool": torch.bool,
-    "f16": torch.float16,
-    "bf16": torch.bfloat16,
-    "f32": torch.float32,
-    "f64": torch.float64,
-}
+_TORCH: dict[str, torch.dtype] = {name: getattr(torch, row.torch) for name, row in DTYPES.items()}
 
 
 def evaluate_expression(expr: Expr, scope: Scope, live: Tensor | None = None) -> Partial:
@@ -164,14 +154,15 @@ def _member(expr: Member, scope: Scope) -> Partial:
 
 def cast(value: Tensor, dtype: str, real: torch.dtype) -> Tensor:
     """Round to the dtype, then hold the result as every value of its kind is held."""
-    if value.dtype == _DTYPES[dtype]:
+    kind = _TORCH[dtype]
+    if value.dtype == kind:
         return value
-    if value.is_floating_point() and _DTYPES[dtype].is_floating_point:
-        return _Rounded.apply(value, _DTYPES[dtype])  # type: ignore[no-any-return]
-    rounded = _cut(value, _DTYPES[dtype]) if value.is_floating_point() else value.to(_DTYPES[dtype])
+    if value.is_floating_point() and kind.is_floating_point:
+        return _Rounded.apply(value, kind)  # type: ignore[no-any-return]
+    rounded = _cut(value, kind) if value.is_floating_point() else value.to(kind)
     if rounded.is_floating_point():
         return rounded.to(real)
-    return rounded if dtype == "bool" else rounded.to(torch.int64)
+    return rounded if kind == torch.bool else rounded.to(torch.int64)
 
 
 def _cut(value: Tensor, dtype: torch.dtype) -> Tensor:

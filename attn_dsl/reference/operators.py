@@ -12,7 +12,8 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-from attn_dsl.ir.operators import OPERATORS, ResultKind
+from attn_dsl.ir.dtypes import Kind
+from attn_dsl.ir.operators import OPERATORS
 from attn_dsl.reference.philox import uniform
 
 # Their derivative is finite whatever the arguments, so that an absent argument needs no stand-in.
@@ -38,9 +39,7 @@ def apply(name: str, args: Sequence[Tensor], dtype: torch.dtype) -> Tensor:
 
 def _common(name: str, args: Sequence[Tensor], dtype: torch.dtype) -> list[Tensor]:
     kind = OPERATORS[name].result
-    real = kind is ResultKind.REAL or (
-        kind is not ResultKind.INTEGER and any(a.is_floating_point() for a in args)
-    )
+    real = kind is Kind.REAL or (kind is not Kind.INTEGER and any(a.is_floating_point() for a in args))
     return [a.to(dtype if real else torch.int64) for a in args]
 
 

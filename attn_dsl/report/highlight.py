@@ -12,11 +12,11 @@ from pygments.lexers.c_cpp import CppLexer
 from pygments.lexers.python import PythonLexer
 from pygments.token import Comment, Keyword, Name, Number, Operator, Punctuation, String, Whitespace
 
+from attn_dsl.ir.dtypes import DTYPES
+
 _DECLARATIONS = ("attention", "import", "param", "input", "output", "index", "let", "def", "mask", "return")
 _WORDS = ("where", "if", "else", "and", "or", "not", "in", "over")
-_KINDS = (
-    "int", "float", "bool", "f64", "f32", "f16", "bf16", "i64", "i32", "i16", "i8", "u8", "true", "false",
-)  # fmt: skip
+_KINDS = ("int", "float", *DTYPES, "true", "false")
 
 
 class AttnLexer(RegexLexer):

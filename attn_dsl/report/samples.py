@@ -207,7 +207,7 @@ def _integers(
         values = shares * max(1, min(bounds))
     elif drawn.dim() and _is_compared_with_itself(cascade, declared.name):
         values = (shares * SEGMENTS).sort(-1).values
-    elif drawn.dtype in (torch.int8, torch.uint8):
+    elif drawn.element_size() == 1:
         return drawn
     else:
         values = shares * longest

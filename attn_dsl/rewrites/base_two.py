@@ -17,7 +17,9 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from attn_dsl.ir.cascade import Cascade, Einsum, Statement
+from attn_dsl.ir.dtypes import Kind
 from attn_dsl.ir.expr import Cast, Const, Detach, Expr, Op
+from attn_dsl.ir.kinds import Kinds
 from attn_dsl.ir.walk import children, transform, with_children
 from attn_dsl.rewrites.algebra import (
     Factor,
@@ -30,7 +32,6 @@ from attn_dsl.rewrites.algebra import (
     total,
 )
 from attn_dsl.rewrites.definitions import Definitions, map_expressions
-from attn_dsl.rewrites.kinds import Kind, Kinds
 
 LOG2_E = Const(1 / math.log(2))
 _DEEPEST = 16  # definitions inside one another that are looked through

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from attn_dsl.ir.cascade import Einsum, Reduction
+from attn_dsl.ir.dtypes import Kind, dtype_kind
 from attn_dsl.ir.expr import Cast, Const, Default, Detach, Expr, Op, Read, Select, SizeOf
 from attn_dsl.ir.in_order import InOrder
 from attn_dsl.ir.operators import OPERATORS, Positive
@@ -34,7 +35,7 @@ def is_positive(expr: Expr, definitions: Definitions) -> bool:
         case Detach(value=value):
             return positive(value)
         case Cast(dtype=dtype, value=value):
-            return dtype.startswith(("f", "b")) and positive(value)
+            return dtype_kind(dtype) is not Kind.INTEGER and positive(value)
         case Read(tensor=tensor):
             return bool(definitions.of(tensor)) and _tensors(definitions)[tensor]
         case _:

@@ -14,11 +14,12 @@ from dataclasses import replace
 from functools import partial
 
 from attn_dsl.ir.cascade import Cascade
+from attn_dsl.ir.dtypes import Kind
 from attn_dsl.ir.expr import Const, Detach, Expr, Op, Select
+from attn_dsl.ir.kinds import Kinds
 from attn_dsl.ir.walk import transform
 from attn_dsl.rewrites.algebra import is_scalar
 from attn_dsl.rewrites.definitions import map_expressions
-from attn_dsl.rewrites.kinds import Kind, Kinds
 
 _ARITHMETIC: dict[str, Callable[..., int | float | bool]] = {
     "add": operator.add,

@@ -11,14 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from attn_dsl.codegen.program import Argument, Kernel, Pointer
+from attn_dsl.codegen.spelling import DTYPES
 from attn_dsl.errors import Diagnostic, TargetError
 from attn_dsl.runtime.cache import Entry
 from attn_dsl.runtime.launch import import_source
 
-_POINTEES = {
-    "f16": "fp16", "bf16": "bf16", "f32": "fp32", "f64": "fp64", "i8": "i8", "i16": "i16", "i32": "i32",
-    "i64": "i64", "u8": "u8", "bool": "i1",
-}  # fmt: skip
 _INSTRUCTIONS = {
     "wgmma": "wgmma.mma_async", "tma": "cp.async.bulk.tensor", "tcgen05": "tcgen05.mma", "mma": "mma.sync",
     "cp_async": "cp.async.c", "mfma": "v_mfma",
@@ -141,7 +138,7 @@ def _compile(function: Any, kernel: Kernel, architecture: str) -> KernelResource
 
 def _type(argument: Argument) -> str:
     if isinstance(argument.source, Pointer):
-        return "*" + _POINTEES[argument.dtype]
+        return "*" + DTYPES[argument.dtype].pointee
     return argument.dtype
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from attn_dsl.ir.cascade import Cascade, Input
+from attn_dsl.ir.dtypes import DTYPES, Kind
 
 if TYPE_CHECKING:
     import torch
@@ -72,17 +73,13 @@ def _tensor(
 ) -> torch.Tensor:
     import torch
 
-    match tensor.dtype:
-        case None | "f16" | "bf16" | "f32" | "f64":
-            kinds = {"f16": torch.float16, "bf16": torch.bfloat16, "f32": torch.float32, "f64": torch.float64}
-            kind = dtype if tensor.dtype is None else kinds[tensor.dtype]
-            return torch.randn(shape, generator=generator, dtype=torch.float64).to(kind)
-        case "bool":
-            return torch.rand(shape, generator=generator) < 0.5
-        case "i8":
-            return torch.randint(-128, 128, shape, generator=generator, dtype=torch.int8)
-        case "u8":
-            return torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
-        case kind:
-            wide = {"i16": torch.int16, "i32": torch.int32, "i64": torch.int64}[kind]
-            return torch.randint(0, max(1, longest), shape, generator=generator).to(wide)
+    declared = None if tensor.dtype is None else DTYPES[tensor.dtype]
+    kind = dtype if declared is None else getattr(torch, declared.torch)
+    if declared is None or declared.kind is Kind.REAL:
+        return torch.randn(shape, generator=generator, dtype=torch.float64).to(kind)
+    if declared.kind is Kind.BOOLEAN:
+        return torch.rand(shape, generator=generator) < 0.5
+    if declared.bytes == 1:  # packed bits, or labels
+        low, high = declared.limits
+        return torch.randint(low, high + 1, shape, generator=generator, dtype=kind)
+    return torch.randint(0, max(1, longest), shape, generator=generator).to(kind)

@@ -12,15 +12,12 @@ import torch
 
 from attn_dsl.analysis.widths import LARGEST_EXTENT
 from attn_dsl.errors import ArgumentError, Diagnostic
+from attn_dsl.ir import dtypes
 from attn_dsl.ir.cascade import Axis, Cascade, Index, Input
 from attn_dsl.ir.expr import Const, Expr, Op, ParamRef, Read, SizeOf
 
-DTYPES: dict[str, torch.dtype] = {
-    "f16": torch.float16, "bf16": torch.bfloat16, "f32": torch.float32, "f64": torch.float64, "i8": torch.int8,
-    "i16": torch.int16, "i32": torch.int32, "i64": torch.int64, "u8": torch.uint8, "bool": torch.bool,
-}  # fmt: skip
+DTYPES: dict[str, torch.dtype] = {name: getattr(torch, row.torch) for name, row in dtypes.DTYPES.items()}
 NAMES: dict[torch.dtype, str] = {dtype: name for name, dtype in DTYPES.items()}
-_FLOATS = ("f16", "bf16", "f32", "f64")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +129,7 @@ def check_argument(declared: Input, value: torch.Tensor) -> None:
         )
     name = NAMES.get(value.dtype)
     wanted = declared.dtype
-    if wanted is None and name not in _FLOATS:
+    if wanted is None and name not in dtypes.FLOATS:
         raise _wrong(
             declared,
             f"has dtype {value.dtype}, "

@@ -17,6 +17,7 @@ from torch import Tensor
 from attn_dsl.differentiation import Backward, backward
 from attn_dsl.errors import AttnError
 from attn_dsl.ir.cascade import Cascade, Einsum, Index, Statement
+from attn_dsl.ir.dtypes import is_float, width
 from attn_dsl.ir.expr import Cast, Expr, IndexVar, Read
 from attn_dsl.ir.walk import transform
 from attn_dsl.planning.binding import bind as bind_params
@@ -151,7 +152,7 @@ def _by_dims(statement: Statement, first: Cascade) -> Statement:
 
 def with_stored(cascade: Cascade, dtypes: Mapping[str, str]) -> Cascade:
     """The cascade in which computed tensors are read as they were stored, rounded to these dtypes."""
-    rounded = {n: d for n, d in dtypes.items() if d in ("f16", "bf16")}
+    rounded = {n: d for n, d in dtypes.items() if is_float(d) and width(d) < 4}
     names = {n: fresh_name(cascade, f"{n}_unrounded") for n in rounded}
     statements: list[Statement] = []
     for at, statement in enumerate(cascade.statements):

@@ -6,17 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from attn_dsl.ir.cascade import Cascade, Einsum, Input
+from attn_dsl.ir.dtypes import DTYPES
 from attn_dsl.ir.expr import Expr, IndexVar, Member, Op, Read
 from attn_dsl.ir.operators import COMPARISONS
 from attn_dsl.ir.walk import index_names, tensors_read, walk
 
 _BITWISE = frozenset({"shr", "shl", "bitand", "bitor", "bitxor"})
-_WIDTHS = {
-    "i8": (-128, 127),
-    "u8": (0, 255),
-    "i16": (-(1 << 15), (1 << 15) - 1),
-    "i32": (-(1 << 31), (1 << 31) - 1),
-}
+_MOST = 1 << 40  # of what is as wide as any integer
 _LABELS = 3
 
 
@@ -31,7 +27,8 @@ class IntegerRange:
 
 def integer_range(declared: Input, cascade: Cascade, sizes: Mapping[str, int]) -> IntegerRange:
     """The values that an integer input is good for: places, lengths, packed bits, labels, seeds."""
-    name, width = declared.name, _WIDTHS.get(declared.dtype or "", (-(1 << 40), 1 << 40))
+    name, dtype = declared.name, DTYPES[declared.dtype or "i64"]
+    width = max(dtype.limits[0], -_MOST), min(dtype.limits[1], _MOST)
     nodes = [node for expr in expressions(cascade) for node in walk(expr)]
     if any(isinstance(n, Op) and n.name in (*_BITWISE, "uniform") and _reads(n, name) for n in nodes):
         return IntegerRange(*width)
@@ -42,7 +39,7 @@ def integer_range(declared: Input, cascade: Cascade, sizes: Mapping[str, int]) -
     ]
     if extents:
         return IntegerRange(0, max(0, min(max(extents), width[1])), bounded=True)
-    if declared.dtype in ("i8", "u8") and not _labels(nodes, name):
+    if dtype.bytes == 1 and not _labels(nodes, name):
         return IntegerRange(*width)
     return IntegerRange(0, _LABELS)
 

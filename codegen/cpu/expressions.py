@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 from attn_dsl.codegen.numbers import is_float
-from attn_dsl.codegen.spelling import FUNCTIONS, spelt
+from attn_dsl.codegen.spelling import DTYPES, FUNCTIONS, spelt
 from attn_dsl.codegen.tiles import Node
 
 # The type of a value of each dtype, of its lanes in an array, and of an element in memory.
-VALUES = {
-    "f16": "float", "bf16": "float", "f32": "float", "f64": "double", "i8": "int32_t", "u8": "int32_t",
-    "i16": "int32_t", "i32": "int32_t", "i64": "int64_t", "bool": "bool",
-}  # fmt: skip
+VALUES = {name: spelling.value for name, spelling in DTYPES.items()}
 LANES = {**VALUES, "bool": "int32_t"}  # as wide as a float's, so that both fill vectors alike
-MEMORY = {
-    "f16": "uint16_t", "bf16": "uint16_t", "f32": "float", "f64": "double", "i8": "int8_t", "u8": "uint8_t",
-    "i16": "int16_t", "i32": "int32_t", "i64": "int64_t", "bool": "uint8_t",
-}  # fmt: skip
+MEMORY = {name: spelling.memory for name, spelling in DTYPES.items()}
 _INFIX = {
     "add": "+", "sub": "-", "mul": "*", "div": "/", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==",
     "ne": "!=", "and": "&", "or": "|", "shl": "<<", "shr": ">>", "bitand": "&", "bitor": "|", "bitxor": "^",
@@ -30,6 +24,11 @@ _CALLS = {
 _COMBINE = {"add": "{0} + {1}", "mul": "{0} * {1}", "or": "{0} | {1}", "and": "{0} & {1}",
             "max": "attn::maximum({0}, {1})", "min": "attn::minimum({0}, {1})"}  # fmt: skip
 _IDENTITY = {"add": "0", "mul": "1", "or": "0", "and": "1"}
+
+
+def is_packed(dtype: str) -> bool:
+    """Whether an element is narrower than its value."""
+    return MEMORY[dtype] != VALUES[dtype]
 
 
 def constant(node: Node) -> str:
@@ -74,40 +73,32 @@ def cast(text: str, source: str, target: str) -> str:
     """A value as another dtype."""
     if target == "bool":
         return f"({text} != 0)"
-    if target in ("f16", "bf16"):
+    if is_float(target) and is_packed(target):
         return f"attn::round_{target}({text})" if source != target else text
-    if VALUES[source] == VALUES[target] and target in ("i32", "i64", "f32", "f64"):
+    if VALUES[source] == VALUES[target] and not is_packed(target):
         return text
     if is_float(source) and not is_float(target):
         return f"{VALUES[target]}(attn::to_integer<{MEMORY[target]}>({text}))"
-    if target in ("i8", "u8", "i16"):
-        return f"int32_t({MEMORY[target]}({text}))"
+    if is_packed(target):
+        return f"{VALUES[target]}({MEMORY[target]}({text}))"
     return f"{VALUES[target]}({text})"
 
 
 def read(pointer: str, offset: str, dtype: str) -> str:
     """An element of memory as a value."""
     element = f"{pointer}[{offset}]"
-    match dtype:
-        case "f16" | "bf16":
-            return f"attn::from_{dtype}({element})"
-        case "bool":
-            return f"({element} != 0)"
-        case "i8" | "u8" | "i16":
-            return f"int32_t({element})"
-        case _:
-            return element
+    if not is_packed(dtype):
+        return element
+    if dtype == "bool":
+        return f"({element} != 0)"
+    return f"attn::from_{dtype}({element})" if is_float(dtype) else f"{VALUES[dtype]}({element})"
 
 
 def written(text: str, dtype: str) -> str:
     """A value as an element of memory."""
-    match dtype:
-        case "f16" | "bf16":
-            return f"attn::to_{dtype}({text})"
-        case "i8" | "u8" | "i16" | "bool":
-            return f"{MEMORY[dtype]}({text})"
-        case _:
-            return text
+    if not is_packed(dtype):
+        return text
+    return f"attn::to_{dtype}({text})" if is_float(dtype) else f"{MEMORY[dtype]}({text})"
 
 
 def operation(node: Node, parts: list[str]) -> str:

@@ -9,8 +9,9 @@ from math import prod
 from attn_dsl.codegen.cpu.items import Begin, Compute, Items, Product, Reduce
 from attn_dsl.codegen.cpu.nests import Arrangement
 from attn_dsl.codegen.tiles import Block, KernelBody, Loop, Node
+from attn_dsl.ir.dtypes import width
 
-_WIDTH = {"f64": 8, "i64": 8}
+_LEAST = 4  # bytes of a lane: values are computed in no fewer
 
 
 def stack_bytes(body: KernelBody, lanes: Mapping[str, int]) -> int:
@@ -18,7 +19,7 @@ def stack_bytes(body: KernelBody, lanes: Mapping[str, int]) -> int:
     arrangement = Arrangement(Items(body), tuple(lanes))
 
     def size(axes: tuple[str, ...], dtype: str) -> int:
-        return prod(lanes[a] for a in axes) * _WIDTH.get(dtype, 4) if axes else 0
+        return prod(lanes[a] for a in axes) * max(width(dtype), _LEAST) if axes else 0
 
     def of_block(block: Block) -> int:
         items = (item for nest in arrangement.nests[id(block)] for item in nest.items)

@@ -12,13 +12,10 @@ from dataclasses import dataclass, field
 from attn_dsl.analysis.widths import RANGES, fits
 from attn_dsl.codegen.naming import Namer, Tile, Value
 from attn_dsl.codegen.numbers import is_float
-from attn_dsl.codegen.spelling import FUNCTIONS, spelt
+from attn_dsl.codegen.spelling import DTYPES, FUNCTIONS, spelt
 from attn_dsl.codegen.tiles import Assign, Block, KernelBody, Loop, Node, State, Store
 
-DTYPES = {
-    "f16": "tl.float16", "bf16": "tl.bfloat16", "f32": "tl.float32", "f64": "tl.float64", "i8": "tl.int8",
-    "i16": "tl.int16", "i32": "tl.int32", "i64": "tl.int64", "u8": "tl.uint8", "bool": "tl.int1",
-}  # fmt: skip
+_DTYPES = {name: spelling.triton for name, spelling in DTYPES.items()}
 _INFIX = {
     "add": "+", "sub": "-", "mul": "*", "div": "/", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==",
     "ne": "!=", "and": "&", "or": "|", "shl": "<<", "shr": ">>", "bitand": "&", "bitor": "|", "bitxor": "^",
@@ -177,16 +174,16 @@ class KernelPrinter:
             initial = str(state.initial == "1")
         return [
             *comments,
-            f"{state.name} = tl.full({self._shape(state.axes)}, {initial}, {DTYPES[state.dtype]})",
+            f"{state.name} = tl.full({self._shape(state.axes)}, {initial}, {_DTYPES[state.dtype]})",
         ]
 
     def _fitted(self, value: Node, state: State) -> str:
         text = self.text(value)
         if value.dtype != state.dtype:
-            text = f"({text}).to({DTYPES[state.dtype]})"
+            text = f"({text}).to({_DTYPES[state.dtype]})"
         if value.axes == state.axes:
             return text
-        zero = f"tl.zeros({self._shape(state.axes)}, {DTYPES[state.dtype]})"
+        zero = f"tl.zeros({self._shape(state.axes)}, {_DTYPES[state.dtype]})"
         operator = "|" if state.dtype == "bool" else "+"
         return f"{zero} {operator} {self._expanded(value, state.axes)}"
 
@@ -260,11 +257,11 @@ class KernelPrinter:
         (operand,) = node.operands
         text = self._bracketed(operand)
         if not is_float(operand.dtype) or is_float(node.dtype):
-            return f"{text}.to({DTYPES[node.dtype]})"
+            return f"{text}.to({_DTYPES[node.dtype]})"
         if node.dtype == "bool":
             return f"({text} != 0)"
         low, high = RANGES[node.dtype]
-        return self._call("_to_integer", [text, str(low), str(high), DTYPES[node.dtype]])
+        return self._call("_to_integer", [text, str(low), str(high), _DTYPES[node.dtype]])
 
     def _const(self, node: Node) -> str:
         text: str = node.attributes[0]
@@ -276,7 +273,7 @@ class KernelPrinter:
     def _bracketed(self, node: Node) -> str:
         if node.operation == "const":
             text = self._const(node)
-            return text if text.startswith("tl.full") else f"tl.full([], {text}, {DTYPES[node.dtype]})"
+            return text if text.startswith("tl.full") else f"tl.full([], {text}, {_DTYPES[node.dtype]})"
         return self.text(node)
 
     def _load(self, node: Node) -> str:

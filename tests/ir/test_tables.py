@@ -57,7 +57,9 @@ def test_kernels_and_reference_evaluate_every_function(evaluator: str) -> None:
     for name, found, right in zip(
         SAMPLES, evaluate(evaluator, text, [x]), evaluate("reference", text, [x]), strict=True
     ):
-        torch.testing.assert_close(found.double(), right, rtol=1e-5, atol=1e-6, msg=lambda m, n=name: f"{n}: {m}")
+        torch.testing.assert_close(
+            found.double(), right, rtol=1e-5, atol=1e-6, msg=lambda m, n=name: f"{n}: {m}"
+        )
 
 
 def test_slopes_are_those_of_torch() -> None:
