@@ -17,7 +17,7 @@ from attn_dsl.codegen.diagonals import DiagonalSums
 from attn_dsl.codegen.lowering import ExpressionLowering
 from attn_dsl.codegen.numbers import is_float
 from attn_dsl.codegen.products import Factor, Products
-from attn_dsl.codegen.reducing import COMBINE, TileReductions
+from attn_dsl.codegen.reducing import TileReductions
 from attn_dsl.codegen.tiles import Node
 from attn_dsl.errors import Diagnostic, NotLoweredError
 from attn_dsl.ir.cascade import Einsum, Reduction
@@ -129,7 +129,7 @@ class ContractionLowering:
 
     def combine(self, reduce: Reduction, a: Node, b: Node) -> Node:
         """Two partial results as one."""
-        return self.expressions.operate(COMBINE[reduce], a, b)
+        return self.expressions.operate(reduce.rule.combine, a, b)
 
     def reduce(
         self, reduce: Reduction, body: Expr, guards: Sequence[Node], axes: tuple[str, ...], scope: Scope,
@@ -142,7 +142,7 @@ class ContractionLowering:
             if value is not None:
                 return value
         node = self.expressions.lower(body, scope)
-        if reduce in (Reduction.ANY, Reduction.ALL):
+        if reduce.rule.of_truths:
             node = self._truth(node)
         elif is_float(node.dtype):
             node = self.expressions.real(node)
@@ -176,7 +176,7 @@ class ContractionLowering:
             node = self.expressions.operate("mul", node, self.builder.const(repeats))
         if reduce is Reduction.PRODUCT and repeats != 1:
             node = self.expressions.power(node, repeats)
-        return self.tiles.reduce_tile(COMBINE[reduce], node, varying)
+        return self.tiles.reduce_tile(reduce.rule.combine, node, varying)
 
     def _repeats(self, axes: tuple[str, ...], lanes: int) -> int:
         repeats = 1

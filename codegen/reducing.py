@@ -6,18 +6,8 @@ from collections.abc import Sequence
 
 from attn_dsl.codegen.context import KernelContext, Scope
 from attn_dsl.codegen.lowering import ExpressionLowering
-from attn_dsl.codegen.numbers import is_float
 from attn_dsl.codegen.tiles import Node, named
-from attn_dsl.ir.cascade import Reduction
-
-IDENTITY: dict[Reduction, str] = {
-    Reduction.SUM: "0", Reduction.PRODUCT: "1", Reduction.MAX: "-inf", Reduction.MIN: "inf",
-    Reduction.ANY: "0", Reduction.ALL: "1",
-}  # fmt: skip
-COMBINE: dict[Reduction, str] = {
-    Reduction.SUM: "add", Reduction.PRODUCT: "mul", Reduction.MAX: "max", Reduction.MIN: "min",
-    Reduction.ANY: "or", Reduction.ALL: "and",
-}  # fmt: skip
+from attn_dsl.ir.reductions import Reduction, identity
 
 
 class TileReductions:
@@ -35,21 +25,14 @@ class TileReductions:
 
     def identity(self, reduce: Reduction, dtype: str) -> Node:
         """What a reduction of values of this type starts from."""
-        text = IDENTITY[reduce]
-        if dtype == "bool":
-            return self.builder.const(text == "1")
-        if is_float(dtype):
-            return self.builder.const(float(text), dtype)
-        width = 63 if dtype == "i64" else 31
-        limits = {"-inf": -(2**width), "inf": 2**width - 1}
-        return self.builder.const(limits[text] if text in limits else int(text), dtype)
+        return self.builder.const(identity(reduce.rule.identity, dtype), None if dtype == "bool" else dtype)
 
     def inside(self, node: Node, axes: tuple[str, ...], reduce: Reduction, scope: Scope) -> Node:
         """Lanes of padded features hold the identity."""
         for axis in axes:
             if axis not in node.axes or axis not in self.context.tiles.whole:
                 continue
-            if IDENTITY[reduce] == "0" and axis in self.context.zero_padded.get(id(node), ()):
+            if reduce.rule.identity == "0" and axis in self.context.zero_padded.get(id(node), ()):
                 continue
             for inside in self.expressions.lane_bounds(axis, scope):
                 node = self.expressions.where(inside, node, self.identity(reduce, node.dtype))

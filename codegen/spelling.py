@@ -69,6 +69,26 @@ FUNCTIONS: dict[str, Spelling] = {
 _OF_ANY_TYPE = frozenset({"min", "max", "clamp", "relu"})
 
 
+@dataclass(frozen=True, slots=True)
+class Combination:
+    """How an operator reduces. ``triton``: a tile along an axis; ``triton_whole``: the same of integers and truth values,
+    where that is another; ``cpp``: two values."""
+
+    triton: str
+    cpp: str
+    triton_whole: str | None = None
+
+
+COMBINATIONS: dict[str, Combination] = {
+    "add": Combination("tl.sum({0}, {1})", "{0} + {1}"),
+    "mul": Combination("tl.reduce({0}, {1}, _multiply)", "{0} * {1}"),
+    "max": Combination("_greatest({0}, {1})", "attn::maximum({0}, {1})", "tl.max({0}, {1})"),
+    "min": Combination("_least({0}, {1})", "attn::minimum({0}, {1})", "tl.min({0}, {1})"),
+    "or": Combination("(tl.max({0}.to(tl.int32), {1}) != 0)", "{0} | {1}"),
+    "and": Combination("(tl.min({0}.to(tl.int32), {1}) != 0)", "{0} & {1}"),
+}
+
+
 def is_spelt(function: str) -> bool:
     """Whether the targets have a word for a function."""
     return function in FUNCTIONS or function in _OF_ANY_TYPE

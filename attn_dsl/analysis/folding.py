@@ -15,25 +15,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any
 
-from attn_dsl.ir.cascade import Reduction
 from attn_dsl.ir.expr import Detach, Expr, Op
 from attn_dsl.ir.operators import OPERATORS
+from attn_dsl.ir.reductions import FoldKind, Reduction
 from attn_dsl.ir.walk import index_names, tensors_read
 
 if TYPE_CHECKING:
     from attn_dsl.analysis.sympy_bridge import Bridge
 
 OLD, NEW = "old:", "new:"
-FoldKind: TypeAlias = Literal["ratio", "difference"]
-# The corrections that commute with a reduction, the cheapest first; a ratio of extrema must be positive.
-_KINDS: dict[Reduction, tuple[FoldKind, ...]] = {
-    Reduction.SUM: ("ratio",),
-    Reduction.MEAN: ("ratio",),
-    Reduction.MAX: ("difference", "ratio"),
-    Reduction.MIN: ("difference", "ratio"),
-}
 _NODES = 40
 _TOTAL_FUNCTIONS = frozenset(o.name for o in OPERATORS.values() if o.total)
 
@@ -78,11 +70,12 @@ def correction(
     positive: Callable[[Expr], bool],
 ) -> Correction:
     """The one correction that repairs every contribution. Obstacle where there is none."""
-    kinds = () if reduce is None else _KINDS.get(reduce, ())
     obstacle = Obstacle("only a sum, mean, maximum or minimum can be corrected")
-    for kind in reversed(kinds):  # of several obstacles, that of the first is told
+    if reduce is None:
+        raise obstacle
+    for kind in reversed(reduce.rule.corrections):  # of several obstacles, that of the first is told
         try:
-            return _correction(kind, bodies, changing, positive, reduce in (Reduction.MAX, Reduction.MIN))
+            return _correction(kind, bodies, changing, positive, reduce.rule.direction != 0)
         except Obstacle as why:
             obstacle = why
     raise obstacle

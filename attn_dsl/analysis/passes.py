@@ -18,15 +18,13 @@ from math import isfinite
 from attn_dsl.analysis.dataflow import Dataflow, Need
 from attn_dsl.analysis.folding import NEW, OLD, Body, FoldKind, Obstacle, correction
 from attn_dsl.analysis.vanishing import vanishes
-from attn_dsl.ir.cascade import Cascade, Einsum, Reduction
+from attn_dsl.ir.cascade import Cascade, Einsum
 from attn_dsl.ir.dtypes import Kind
 from attn_dsl.ir.expr import Const, Expr, Span
 from attn_dsl.ir.kinds import Kinds
 from attn_dsl.rewrites.definitions import Definitions
 from attn_dsl.rewrites.presence import Presence
 from attn_dsl.rewrites.signs import is_positive
-
-_EXTREMA = (Reduction.MAX, Reduction.MIN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,12 +144,12 @@ class _Analysis:
         """Whether a result at its identity has met nothing that counts: an extremum by what has been proved; a sum
         only where all it adds is positive, since others cancel."""
         parts = self._contributions(result)
-        return parts[0].reduce in _EXTREMA or all(self._is_positive(p.body) for p in parts)
+        return _direction(parts[0]) != 0 or all(self._is_positive(p.body) for p in parts)
 
     def _may_end_at_identity(self, result: str) -> bool:
         """Whether an extremum of elements may be the infinity it began with."""
         parts = self._contributions(result)
-        if parts[0].reduce not in _EXTREMA:
+        if _direction(parts[0]) == 0:
             return False
         finite = [self._is_finite(p) for p in parts]
         at_once = (
@@ -163,7 +161,7 @@ class _Analysis:
         """Whether a contribution to an extremum is never the extremum's identity."""
         if isinstance(part.body, Const):
             return isfinite(part.body.value)
-        above = part.reduce is Reduction.MAX and self._is_positive(part.body)
+        above = _direction(part) > 0 and self._is_positive(part.body)
         return above or self._kinds.of(part.body) is not Kind.REAL
 
     def _require_nothing(
@@ -172,10 +170,10 @@ class _Analysis:
         """An element adds nothing while the extremum is still at its identity."""
         if result not in self._flow.reaches(part):
             return
-        own, extremum = part.reduce, self._contributions(result)[0].reduce
-        falls = extremum is Reduction.MAX
+        extremum = self._contributions(result)[0]
+        falls = _direction(extremum) > 0
         if kind == "difference":
-            falls = falls == (own is Reduction.MAX)
+            falls = falls == (_direction(part) > 0)
         for earlier in self._contributions(result):
             if self._accompanies(earlier, result, part) and vanishes(
                 body,
@@ -186,8 +184,8 @@ class _Analysis:
                 exponents=kind == "ratio",
             ):
                 return
-        infinity = "-inf" if extremum is Reduction.MAX else "inf"
-        raise Obstacle(f"its elements may count where {result} is still {infinity}")
+        assert extremum.reduce is not None
+        raise Obstacle(f"its elements may count where {result} is still {extremum.reduce.rule.identity}")
 
     def _body(self, part: Einsum, results: frozenset[str]) -> Body:
         guards = self._flow.guards(part, results)
@@ -224,3 +222,8 @@ def _break(target: str, needs: tuple[Need, ...], obstacle: Obstacle, span: Span 
 
 
 __all__ = ["NEW", "OLD", "Break", "Fold", "PassAnalysis", "analyse_passes"]
+
+
+def _direction(part: Einsum) -> int:
+    """1 of a maximum, -1 of a minimum."""
+    return 0 if part.reduce is None else part.reduce.rule.direction

@@ -173,7 +173,7 @@ class Widths:
                 return min(0, body[0] * most), max(0, body[1] * most)
             case Reduction.PRODUCT:
                 return body if fits(body, "bool") else RANGES["i64"]
-            case _:
+            case Reduction.MAX | Reduction.MIN | Reduction.MEAN | None:
                 return body
 
 

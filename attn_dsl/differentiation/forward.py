@@ -102,8 +102,10 @@ class _Forward:
                 yield from self._extremum(name, parts)
             case Reduction.PRODUCT:
                 yield from self._product(name, parts)
-            case _:
+            case Reduction.SUM | Reduction.MEAN | None:
                 yield from (self._along(p, name, self._of_body(p)) for p in parts)
+            case Reduction.ANY | Reduction.ALL:
+                raise AssertionError("truth values have no tangent")
 
     def _along(self, part: Einsum, name: str, body: Expr, reduce: Reduction | None = None) -> Einsum:
         """A statement over the elements of another: with another body, which exists where the other's does."""

@@ -18,18 +18,7 @@ from functools import cached_property
 from typing import Any
 
 from attn_dsl.ir.expr import Expr, IndexVar, Span
-
-
-class Reduction(StrEnum):
-    """How several elements become one. Absent elements are skipped; over none, the result is absent."""
-
-    SUM = "+"
-    PRODUCT = "*"
-    MAX = "max"
-    MIN = "min"
-    MEAN = "mean"
-    ANY = "any"
-    ALL = "all"
+from attn_dsl.ir.reductions import Reduction
 
 
 class RankingKind(StrEnum):

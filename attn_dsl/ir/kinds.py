@@ -55,15 +55,9 @@ def kind_of(expr: Expr, tensor: Callable[[str], Kind], params: Mapping[str, str]
 
 def reduced_kind(reduce: Reduction | None, body: Kind) -> Kind:
     """The kind of a reduction of such elements."""
-    match reduce:
-        case None:
-            return body
-        case Reduction.ANY | Reduction.ALL:
-            return Kind.BOOLEAN
-        case Reduction.MEAN:
-            return Kind.REAL
-        case Reduction.SUM | Reduction.PRODUCT | Reduction.MAX | Reduction.MIN:
-            return max(Kind.INTEGER, body)
+    if reduce is None:
+        return body
+    return max(Kind.INTEGER, body) if reduce.rule.result is None else reduce.rule.result
 
 
 def statement_kind(statement: Statement, of: Callable[[Expr], Kind]) -> Kind:

@@ -105,7 +105,7 @@ class Resolver:
         if reduce is None and any(not isinstance(key, IndexVar) for key in keys):
             raise Problem(f"'=' cannot send elements to computed positions of '{line.target}'", line.operator_span,
                           "several may meet in one place; say how they combine: '+=', 'max=', ...")  # fmt: skip
-        if reduce is Reduction.ANY or reduce is Reduction.ALL:
+        if reduce is not None and reduce.rule.of_truths:
             self.terms.boolean(body, f"what '{reduce.value}=' reduces")
         self._check_redefinition(line, reduce, dims)
         for statement in site.emitted:

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from attn_dsl.ir.cascade import Axis, Einsum, Input, Reduction
+from attn_dsl.ir.cascade import Axis, Einsum, Input
 from attn_dsl.ir.expr import SizeOf
 from attn_dsl.ir.walk import index_names, walk
 from attn_dsl.planning.comparing import compared
@@ -122,7 +122,7 @@ def is_feature(flow: Dependence, index: str) -> bool:
     if not _lies_innermost(flow, index):
         return False
     kinds = {s.reduce for s in flow.cascade.statements if isinstance(s, Einsum) and index in s.over}
-    return kinds <= {Reduction.SUM, Reduction.MEAN}
+    return all(reduce is not None and reduce.rule.is_additive for reduce in kinds)
 
 
 def _lies_innermost(flow: Dependence, index: str) -> bool:

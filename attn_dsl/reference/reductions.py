@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import reduce
 from math import prod
 
@@ -21,9 +21,9 @@ def reduce_axes(partial: Partial, axes: Sequence[int], kind: Reduction) -> Parti
         nothing = torch.zeros(value.shape[:-1], dtype=torch.bool, device=value.device)
         return Partial(nothing.to(value.dtype), nothing)
     if partial.present is None:
-        return Partial(_REDUCE[kind](value))
+        return Partial(_along_last(value, kind))
     present = _reduced_last(partial.present, axes)
-    return Partial(_REDUCE[kind](torch.where(present, value, neutral(kind, value))), present.any(-1))
+    return Partial(_along_last(torch.where(present, value, neutral(kind, value)), kind), present.any(-1))
 
 
 def _reduced_last(value: Tensor, axes: Sequence[int]) -> Tensor:
@@ -56,31 +56,23 @@ def scatter(partial: Partial, place: Tensor, count: int, kind: Reduction) -> Par
     logical = value.dtype == torch.bool
     value = value.to(torch.int64) if logical else value
     start = neutral(kind, value).expand(count)
-    result = start.scatter_reduce(0, place, value, _SCATTER[kind])
+    result = start.scatter_reduce(0, place, value, kind.rule.scatter)
     met = torch.zeros(count, dtype=torch.bool, device=value.device).index_fill(0, place, True)
     return Partial(result.to(torch.bool) if logical else result, met)
 
 
 def _in_kind(value: Tensor, kind: Reduction) -> Tensor:
-    match kind:
-        case Reduction.ANY | Reduction.ALL:
-            return truth(value)
-        case Reduction.SUM | Reduction.PRODUCT | Reduction.MEAN:
-            return value.to(torch.int64) if value.dtype == torch.bool else value
-        case Reduction.MAX | Reduction.MIN:
-            return value
+    if kind.rule.of_truths:
+        return truth(value)
+    counted = value.dtype == torch.bool and not kind.rule.direction
+    return value.to(torch.int64) if counted else value
 
 
 def neutral(kind: Reduction, like: Tensor) -> Tensor:
     """The element that changes nothing, of the type of ``like``."""
-    match kind:
-        case Reduction.SUM | Reduction.MEAN | Reduction.ANY:
-            fill: int | float = 0
-        case Reduction.PRODUCT | Reduction.ALL:
-            fill = 1
-        case Reduction.MAX | Reduction.MIN:
-            low, high = _range(like.dtype)
-            fill = low if kind is Reduction.MAX else high
+    low, high = _range(like.dtype)
+    text = kind.rule.identity
+    fill = low if text == "-inf" else high if text == "inf" else int(text)
     return torch.full((), fill, dtype=like.dtype, device=like.device)
 
 
@@ -92,29 +84,7 @@ def _range(dtype: torch.dtype) -> tuple[int | float, int | float]:
     return torch.iinfo(dtype).min, torch.iinfo(dtype).max
 
 
-def _extremum(kind: Reduction) -> Callable[[Tensor], Tensor]:
-    """Along the last axis; torch's own propagate NaN."""
-
-    def reduce_last(value: Tensor) -> Tensor:
-        numbers = value.to(torch.int64) if value.dtype == torch.bool else value
-        return (numbers.amax(-1) if kind is Reduction.MAX else numbers.amin(-1)).to(value.dtype)
-
-    return reduce_last
-
-
-_REDUCE: dict[Reduction, Callable[[Tensor], Tensor]] = {
-    Reduction.SUM: lambda value: value.sum(-1),
-    Reduction.PRODUCT: lambda value: value.prod(-1),
-    Reduction.MAX: _extremum(Reduction.MAX),
-    Reduction.MIN: _extremum(Reduction.MIN),
-    Reduction.ANY: lambda value: value.any(-1),
-    Reduction.ALL: lambda value: value.all(-1),
-}
-_SCATTER = {
-    Reduction.SUM: "sum",
-    Reduction.PRODUCT: "prod",
-    Reduction.MAX: "amax",
-    Reduction.MIN: "amin",
-    Reduction.ANY: "amax",
-    Reduction.ALL: "amin",
-}
+def _along_last(value: Tensor, kind: Reduction) -> Tensor:
+    """Along the last axis; torch's own extrema propagate NaN."""
+    numbers = value.to(torch.int64) if value.dtype == torch.bool and kind.rule.direction else value
+    return getattr(numbers, kind.rule.torch)(-1).to(value.dtype)

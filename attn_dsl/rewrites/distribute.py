@@ -24,8 +24,6 @@ from attn_dsl.rewrites.definitions import (
 from attn_dsl.rewrites.factoring import blocking, invariant_in, split
 from attn_dsl.rewrites.presence import Presence
 
-_ADDITIVE = (Reduction.SUM, Reduction.MEAN)
-
 
 @dataclass(frozen=True, slots=True)
 class _Expansion:
@@ -56,7 +54,9 @@ def _replacement(
     contributions: int,
     taken: set[str],
 ) -> tuple[Statement, ...]:
-    if not isinstance(statement, Einsum) or statement.reduce not in _ADDITIVE or not statement.over:
+    if not isinstance(statement, Einsum) or statement.reduce is None or not statement.over:
+        return (statement,)
+    if not statement.reduce.rule.is_additive:
         return (statement,)
     expansion = _expansion(statement, definitions)
     if expansion is None:

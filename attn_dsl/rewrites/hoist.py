@@ -19,8 +19,6 @@ from attn_dsl.rewrites.algebra import ONE, Factor, product
 from attn_dsl.rewrites.definitions import Definitions, Replacements, fresh_name, unchanged, whole_read
 from attn_dsl.rewrites.factoring import Factoring, blocking, invariant_in, rebuilt, split
 
-_LINEAR = {Reduction.SUM: "sum", Reduction.MEAN: "mean"}
-
 
 def hoist(cascade: Cascade) -> Cascade:
     """Hoist out of every sum and mean."""
@@ -32,7 +30,7 @@ def hoist(cascade: Cascade) -> Cascade:
 def _hoist_group(
     cascade: Cascade, definitions: Definitions, group: tuple[Statement, ...], taken: set[str]
 ) -> Replacements:
-    sums = [s for s in group if isinstance(s, Einsum) and s.reduce in _LINEAR]
+    sums = [s for s in group if isinstance(s, Einsum) and s.reduce is not None and s.reduce.rule.is_additive]
     if len(sums) < len(group) or not any(s.over for s in sums) or any(s.is_keyed for s in sums):
         return unchanged(group)  # what is sent to computed places is a result as it stands
     parted = [split(s.body, invariant_in(s), definitions) for s in sums]
@@ -71,7 +69,7 @@ def _hoist_common(
 ) -> Replacements:
     first, last = sums[0], sums[-1]
     assert first.reduce is not None
-    name = fresh_name(cascade, f"{first.target}_{_LINEAR[first.reduce]}", taken)
+    name = fresh_name(cascade, f"{first.target}_{first.reduce.rule.word}", taken)
     taken.add(name)
     inner = [
         rebuilt(s, name, p.kept + _without(p.hoisted, common), p.guards)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from attn_dsl.ir.cascade import Cascade, Einsum, Reduction, Statement
+from attn_dsl.ir.cascade import Cascade, Einsum, Statement
 from attn_dsl.ir.expr import Expr, IndexVar
 from attn_dsl.rewrites.algebra import (
     ONE,
@@ -33,8 +33,6 @@ from attn_dsl.rewrites.definitions import (
 )
 from attn_dsl.rewrites.factoring import invariant_in
 from attn_dsl.rewrites.signs import is_positive
-
-_ORDERED = {Reduction.MAX: "max", Reduction.MIN: "min"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +75,11 @@ def hoist_extremum(cascade: Cascade) -> Cascade:
 def _hoist_group(
     cascade: Cascade, definitions: Definitions, group: tuple[Statement, ...], taken: set[str]
 ) -> Replacements:
-    extrema = [s for s in group if isinstance(s, Einsum) and s.reduce in _ORDERED and s.over]
+    extrema = [
+        s
+        for s in group
+        if isinstance(s, Einsum) and s.reduce is not None and s.reduce.rule.direction and s.over
+    ]
     if len(extrema) < len(group):
         return unchanged(group)
     peeled = [_peel(s.body, invariant_in(s), definitions) for s in extrema]
@@ -86,7 +88,7 @@ def _hoist_group(
         return unchanged(group)
     first, last = extrema[0], extrema[-1]
     assert first.reduce is not None
-    name = fresh_name(cascade, f"{first.target}_{_ORDERED[first.reduce]}", taken)
+    name = fresh_name(cascade, f"{first.target}_{first.reduce.rule.word}", taken)
     taken.add(name)
     inner = [
         Einsum(name, s.dims, s.keys, s.reduce, s.over, p.core, conjunction((s.where, *p.guards)), s.span)

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from attn_dsl.ir.cascade import Einsum, Reduction
+from attn_dsl.ir.cascade import Einsum
 from attn_dsl.ir.dtypes import Kind, dtype_kind
 from attn_dsl.ir.expr import Cast, Const, Default, Detach, Expr, Op, Read, Select, SizeOf
 from attn_dsl.ir.in_order import InOrder
 from attn_dsl.ir.operators import OPERATORS, Positive
 from attn_dsl.rewrites.definitions import Definitions
-
-_KEEPING_REDUCTIONS = frozenset(
-    {Reduction.SUM, Reduction.PRODUCT, Reduction.MAX, Reduction.MIN, Reduction.MEAN}
-)
 
 
 def is_positive(expr: Expr, definitions: Definitions) -> bool:
@@ -70,5 +66,5 @@ def _tensors(definitions: Definitions) -> InOrder[bool]:
 
 def _keeps_sign(statement: object) -> bool:
     return isinstance(statement, Einsum) and (
-        statement.reduce is None or statement.reduce in _KEEPING_REDUCTIONS
+        statement.reduce is None or statement.reduce.rule.keeps_positive
     )

@@ -100,7 +100,7 @@ def _errors(statements: Sequence[Statement], cascade: Cascade, model: Model, ope
             factors = [_product(s, model) for s in einsums]
             lower, upper = (torch.stack(bounds).prod(0) for bounds in zip(*factors, strict=True))
             return upper - lower, lower
-        case kind:
+        case (Reduction.MAX | Reduction.MIN | Reduction.ANY | Reduction.ALL) as kind:
             parts = [_extremum(s, kind, model) for s in einsums]
             error, magnitude = (torch.stack(each).amax(0) for each in zip(*parts, strict=True))
             return error, magnitude
@@ -173,7 +173,7 @@ def _extremum(statement: Einsum, kind: Reduction, model: Model) -> Errors:
     """An extremum moves by no more than the elements do."""
     element = _element(statement, model)
     error = _reduce(element.error, statement, Reduction.MAX, model)
-    if kind in (Reduction.ANY, Reduction.ALL):
+    if kind.rule.of_truths:
         return error, torch.ones_like(error)
     return error, _reduce(element.magnitude, statement, Reduction.MAX, model)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from attn_dsl.codegen.numbers import is_float
-from attn_dsl.codegen.spelling import DTYPES, FUNCTIONS, spelt
+from attn_dsl.codegen.spelling import COMBINATIONS, DTYPES, FUNCTIONS, spelt
 from attn_dsl.codegen.tiles import Node
+from attn_dsl.ir.reductions import Reduction
 
 # The type of a value of each dtype, of its lanes in an array, and of an element in memory.
 VALUES = {name: spelling.value for name, spelling in DTYPES.items()}
@@ -21,9 +22,7 @@ _CALLS = {
     "wrapping_mul": "attn::wrapping_mul", "wrapping_neg": "attn::wrapping_neg",
     **{name: function.cpp for name, function in FUNCTIONS.items()},
 }  # fmt: skip
-_COMBINE = {"add": "{0} + {1}", "mul": "{0} * {1}", "or": "{0} | {1}", "and": "{0} & {1}",
-            "max": "attn::maximum({0}, {1})", "min": "attn::minimum({0}, {1})"}  # fmt: skip
-_IDENTITY = {"add": "0", "mul": "1", "or": "0", "and": "1"}
+_IDENTITY = {r.rule.combine: r.rule.identity for r in Reduction}
 
 
 def is_packed(dtype: str) -> bool:
@@ -42,7 +41,7 @@ def literal(text: str, dtype: str) -> str:
         return "true" if text in ("True", "1") else "false"
     if not is_float(dtype):
         if text in ("inf", "-inf"):
-            return identity("min" if text == "inf" else "max", dtype)
+            return f"INT{64 if dtype == 'i64' else 32}_{'MAX' if text == 'inf' else 'MIN'}"
         # The least integer has no literal: a minus before a number too large for the type makes it a wider one.
         smallest = {-(2**31): "INT32_MIN", -(2**63): "INT64_MIN"}.get(int(text), text)
         return f"int64_t({smallest})" if dtype == "i64" else smallest
@@ -56,17 +55,12 @@ def literal(text: str, dtype: str) -> str:
 
 def combine(operator: str, a: str, b: str) -> str:
     """Two partial results of a reduction as one."""
-    return _COMBINE[operator].format(a, b)
+    return COMBINATIONS[operator].cpp.format(a, b)
 
 
 def identity(operator: str, dtype: str) -> str:
     """What a reduction starts from."""
-    if operator in _IDENTITY:
-        return literal(_IDENTITY[operator], dtype)
-    if is_float(dtype):
-        return literal("-inf" if operator == "max" else "inf", dtype)
-    width = 64 if dtype == "i64" else 32
-    return f"INT{width}_{'MIN' if operator == 'max' else 'MAX'}"
+    return literal(_IDENTITY[operator], dtype)
 
 
 def cast(text: str, source: str, target: str) -> str:

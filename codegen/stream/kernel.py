@@ -9,7 +9,6 @@ from attn_dsl.analysis.passes import PassAnalysis
 from attn_dsl.analysis.presence import disjunction
 from attn_dsl.codegen.context import KernelContext, accumulator_dtype
 from attn_dsl.codegen.naming import Value
-from attn_dsl.codegen.reducing import IDENTITY
 from attn_dsl.codegen.stream.assembly import Assembly, Builder, Phase, Work
 from attn_dsl.codegen.stream.coordinates import Coordinates
 from attn_dsl.codegen.stream.presence import Presence
@@ -62,14 +61,18 @@ class StreamKernel(Builder):
             dtype = self._state_dtype(target, part.reduce)
             comment = "\n".join(self.context.comment(p) for p in self.kernel.statements(target))
             state = State(
-                self.context.namer.claim(Value(target), target), axes, dtype, IDENTITY[part.reduce], comment
+                self.context.namer.claim(Value(target), target),
+                axes,
+                dtype,
+                part.reduce.rule.identity,
+                comment,
             )
             self.kernel.states[target] = state
             self.kernel.reduces[target] = part.reduce
             self.kernel.body.states.append(state)
 
     def _state_dtype(self, target: str, reduce: Reduction) -> str:
-        if reduce in (Reduction.ANY, Reduction.ALL):
+        if reduce.rule.of_truths:
             return "bool"
         return accumulator_dtype(self.context.real, self.context.kinds[target])
 

@@ -9,6 +9,7 @@ from functools import reduce
 from attn_dsl.analysis.folding import NEW, OLD
 from attn_dsl.analysis.passes import Fold, PassAnalysis
 from attn_dsl.codegen.context import Scope
+from attn_dsl.codegen.numbers import is_float
 from attn_dsl.codegen.stream.assembly import Assembly, Builder, Work
 from attn_dsl.codegen.stream.presence import Presence
 from attn_dsl.codegen.tiles import Assign, Block, Node, Store, named
@@ -76,10 +77,7 @@ class Updates(Builder):
     def _usable(self, node: Node, target: str) -> Node:
         """A running maximum of nothing but -inf is replaced by 0 where other results use it: exp(-inf - -inf)
         would be nan, and the row may yet meet a finite element."""
-        if self.kernel.reduces[target] not in (Reduction.MAX, Reduction.MIN) or node.dtype not in (
-            "f32",
-            "f64",
-        ):
+        if not self.kernel.reduces[target].rule.direction or not is_float(node.dtype):
             return node
         zero = self.builder.const(0.0, node.dtype)
         usable = self.expressions.where(self._at_identity(target, node), zero, node)

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from attn_dsl.analysis.widths import RANGES, fits
 from attn_dsl.codegen.naming import Namer, Tile, Value
 from attn_dsl.codegen.numbers import is_float
-from attn_dsl.codegen.spelling import DTYPES, FUNCTIONS, spelt
+from attn_dsl.codegen.spelling import COMBINATIONS, DTYPES, FUNCTIONS, spelt
 from attn_dsl.codegen.tiles import Assign, Block, KernelBody, Loop, Node, State, Store
+from attn_dsl.ir.reductions import identity
 
 _DTYPES = {name: spelling.triton for name, spelling in DTYPES.items()}
 _INFIX = {
@@ -21,7 +22,7 @@ _INFIX = {
     "ne": "!=", "and": "&", "or": "|", "shl": "<<", "shr": ">>", "bitand": "&", "bitor": "|", "bitxor": "^",
     "ufloordiv": "//", "umod": "%", "wrapping_add": "+", "wrapping_sub": "-", "wrapping_mul": "*",
 }  # fmt: skip
-_CARRIED = re.compile(r"(?<![\w.])_\w+(?=\()")
+_CARRIED = re.compile(r"(?<![\w.])_\w+(?=[()])")
 _INLINE = frozenset({"const", "argument", "state", "counter", "block"})
 _EVERYWHERE = frozenset({"load", "dot"})
 
@@ -166,12 +167,10 @@ class KernelPrinter:
 
     def _state(self, state: State) -> list[str]:
         comments = [f"# {line}" for line in (state.comment or "").splitlines()]
-        initial = {"-inf": 'float("-inf")', "inf": 'float("inf")'}.get(state.initial, state.initial)
-        if state.dtype in ("i32", "i64") and state.initial in ("-inf", "inf"):
-            width = 63 if state.dtype == "i64" else 31
-            initial = str(-(2**width) if state.initial == "-inf" else 2**width - 1)
-        if state.dtype == "bool":
-            initial = str(state.initial == "1")
+        furthest = is_float(state.dtype) and state.initial in ("-inf", "inf")
+        initial = f'float("{state.initial}")' if furthest else state.initial
+        if not is_float(state.dtype):
+            initial = str(identity(state.initial, state.dtype))
         return [
             *comments,
             f"{state.name} = tl.full({self._shape(state.axes)}, {initial}, {_DTYPES[state.dtype]})",
@@ -333,20 +332,10 @@ class KernelPrinter:
         (operand,) = node.operands
         operator, axis = node.attributes
         text = self.text(operand)
-        match operator:
-            case "add":
-                return f"tl.sum({text}, {axis})"
-            case "max" | "min" if is_float(node.dtype):
-                return self._call("_greatest" if operator == "max" else "_least", [text, str(axis)])
-            case "max" | "min":
-                return f"tl.{operator}({text}, {axis})"
-            case "or":
-                return f"(tl.max({text}.to(tl.int32), {axis}) != 0)"
-            case "and":
-                return f"(tl.min({text}.to(tl.int32), {axis}) != 0)"
-            case _:
-                self.used.add("_multiply")
-                return f"tl.reduce({text}, {axis}, _multiply)"
+        spelling = COMBINATIONS[operator]
+        whole = spelling.triton if is_float(node.dtype) else spelling.triton_whole or spelling.triton
+        self.used.update(_CARRIED.findall(whole))
+        return whole.format(text, axis)
 
     def _gather(self, node: Node) -> str:
         source, lane = node.operands

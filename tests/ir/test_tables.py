@@ -160,3 +160,9 @@ def test_a_function_that_nobody_can_evaluate_is_refused() -> None:
     unknown = OPERATORS["erf"]
     with pytest.raises(AssertionError, match="'erf' has neither a word of this arithmetic nor a formula"):
         unknown.by_formula([1.0], lambda name, args: math.nan, float)
+
+
+def test_the_documentation_lists_the_functions() -> None:
+    text = (ROOT / "docs" / "language.md").read_text()
+    listed = {word for line in re.findall(r"`([^`]+)`", text) for word in re.findall(r"[a-z0-9]+", line)}
+    assert listed >= FUNCTIONS
