@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from itertools import product
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -48,6 +49,8 @@ from attn_dsl.testing.precision import Precision
 # Units of roundoff that one operation may lose, and that a function may lose in its argument: ex2, sin and the
 # like are a few units off on a GPU, and exp is computed as exp2 of a rounded product.
 UNITS = 4
+Sized: TypeAlias = tuple[Tensor, Tensor]
+"""A value, and the size of what it is made of."""
 _INEXACT = frozenset(o.name for o in OPERATORS.values() if o.cost is Cost.CALL) - {"uniform"}  # of integers
 
 
@@ -180,7 +183,7 @@ def _operation(name: str, args: Sequence[Measured], model: Model) -> Measured:
     values = [a.partial.value for a in args]
     present = reduce(both, (a.partial.present for a in args))
     result = apply(name, values, model.scope.dtype)
-    magnitude = _magnitude(name, args, result)
+    magnitude = _magnitude(name, [(a.partial.value, a.magnitude) for a in args], result, model.scope.dtype)
     error = spread(name, args, result, model)
     if result.is_floating_point():
         # x sigmoid(x), x erf(x): what underflows in the second factor is multiplied by the first.
@@ -197,19 +200,34 @@ def _operation(name: str, args: Sequence[Measured], model: Model) -> Measured:
     return Measured(Partial(result, present), error, magnitude).settled()
 
 
-def _magnitude(name: str, args: Sequence[Measured], result: Tensor) -> Tensor:
-    sizes = [a.magnitude for a in args]
+def _magnitude(name: str, args: Sequence[Sized], result: Tensor, real: torch.dtype) -> Tensor:
+    """What is rounded on the way to a result: of a sum, the sizes of its terms. Of a function, what its formula makes:
+    gelu, far below 0, is nothing but the rounding of its 1 + erf(x)."""
+    sizes = [size for _, size in args]
     match name:
         case "add" | "sub":
             return sizes[0] + sizes[1]
         case "mul":
             return sizes[0] * sizes[1]
         case "div":
-            return sizes[0] / args[1].partial.value.to(torch.float64).abs()
-        case "neg" | "gelu":  # of which far below 0 nothing but the rounding of 1 + erf(x) is left
+            return sizes[0] / args[1][0].to(torch.float64).abs()
+        case "neg":
             return sizes[0]
+        case _ if result.is_floating_point() and OPERATORS[name].formula is not None:
+            known = OPERATORS[name]
+            return known.by_formula(args, lambda n, a: _sized(n, a, real), lambda v: _constant(v, result))[1]
         case _:
             return result.to(torch.float64).abs()
+
+
+def _sized(name: str, args: Sequence[Sized], real: torch.dtype) -> Sized:
+    value = apply(name, [value for value, _ in args], real)
+    return value, _magnitude(name, args, value, real)
+
+
+def _constant(number: float, like: Tensor) -> Sized:
+    value = torch.full((), number, dtype=like.dtype, device=like.device)
+    return value, value.to(torch.float64).abs()
 
 
 def spread(name: str, args: Sequence[Measured], result: Tensor, model: Model) -> Tensor:
