@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from attn_dsl.analysis.presence import TRUE, conjunction, conjuncts
+from attn_dsl.analysis.logic import TRUE, conjunction, conjuncts
 from attn_dsl.analysis.widths import fits
 from attn_dsl.codegen.context import KernelContext, Scope
 from attn_dsl.codegen.diagonals import DiagonalSums

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
-from attn_dsl.analysis.presence import PRESENT
+from attn_dsl.analysis.logic import PRESENT
 from attn_dsl.analysis.widths import NARROW, WIDE, Widths, fits
 from attn_dsl.codegen.context import KernelContext, Storage, Tiles, buffer_storage, collecting_storage
 from attn_dsl.codegen.cpu import words as cpu_words

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from attn_dsl.analysis.integers import is_nonnegative
+from attn_dsl.analysis.predicates import is_integral
 from attn_dsl.analysis.widths import RANGES, fits
 from attn_dsl.codegen.constants import folded, is_fraction, neutral, value_of
 from attn_dsl.codegen.context import KernelContext, Scope, Storage
@@ -40,6 +41,9 @@ from attn_dsl.ir.walk import index_names, substitute, walk
 
 # Expressions inside one another, definitions included, before what is further below is lowered first.
 _DEEP = 60
+
+SATURATED = 2**61  # two of these are no overflow
+_STEPS = frozenset({"add", "sub", "mul", "neg", "floordiv", "min", "max"})
 
 
 class ExpressionLowering:
@@ -128,6 +132,8 @@ class ExpressionLowering:
                 return self._uniform([self.lower(a, scope) for a in args])
             case Op(name=name, args=args) if (formula := OPERATORS[name].formula) and not is_spelt(name):
                 return self.lower(formula(*args), scope)
+            case Op(name=name, args=args) if self._compares_beyond_64_bits(expr):
+                return self.operate(name, *(self.saturated(a, scope) for a in args))
             case Op(args=args):
                 return self._operate(expr, self._wide_enough(expr, [self.lower(a, scope) for a in args]))
             case Default(value=value):
@@ -235,6 +241,41 @@ class ExpressionLowering:
                 return self._integer_power(nodes[0], exponent) or self.operate(name, *nodes)
             case _:
                 return self.operate(name, *nodes)
+
+    def saturated(self, expr: Expr, scope: Scope) -> Node:
+        """A side of a comparison or a limit, saturated where it may leave 64 bits: ``j <= n - 1`` for the least n bounds
+        j by nothing possible, not by the largest integer."""
+        match expr:
+            case Op(name=name, args=args) if name in _STEPS and self._leaves_64_bits(expr):
+                nodes = [self.saturated(a, scope) for a in args]
+                if name not in ("floordiv", "min", "max"):
+                    room = self._room(expr)
+                    nodes = [self._clamped(n, most) for n, most in zip(nodes, room, strict=True)]
+                return self.operate(name, *nodes)
+            case _:
+                return self.lower(expr, scope)
+
+    def _compares_beyond_64_bits(self, expr: Op) -> bool:
+        if expr.name not in COMPARISONS or not any(map(self._leaves_64_bits, expr.args)):
+            return False
+        return is_integral(expr, self.context.cascade)
+
+    def _leaves_64_bits(self, expr: Expr) -> bool:
+        if not isinstance(expr, Op) or expr.name not in _STEPS:
+            return False
+        inside = fits(self.context.widths.unbounded(expr), "i64")
+        return not inside or any(map(self._leaves_64_bits, expr.args))
+
+    def _room(self, expr: Op) -> list[int]:
+        """The magnitude that each operand may have."""
+        if expr.name != "mul":
+            return [SATURATED] * len(expr.args)
+        sizes = [max(map(abs, self.context.widths.of(a))) for a in expr.args]
+        return [max(SATURATED // max(other, 1), 2**30) for other in reversed(sizes)]
+
+    def _clamped(self, node: Node, most: int) -> Node:
+        wide = self.cast(node, "i64")
+        return self.operate("clamp", wide, self.builder.const(-most, "i64"), self.builder.const(most, "i64"))
 
     def _narrowed(self, args: tuple[Expr, ...], nodes: list[Node]) -> list[Node]:
         """The sides of a comparison. One of 64 bits that varies with less than both do, a length or a window, is

@@ -11,16 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from attn_dsl.analysis.iteration import IterationPlan, Term
-from attn_dsl.analysis.widths import LARGEST_EXTENT, fits
+from attn_dsl.analysis.widths import LARGEST_EXTENT
 from attn_dsl.codegen.context import KernelContext, Scope
 from attn_dsl.codegen.lowering import ExpressionLowering
 from attn_dsl.codegen.tiles import Node, named
-from attn_dsl.ir.expr import Expr, Op
 
 NEVER = LARGEST_EXTENT  # beyond every element, and a tile more still has 32 bits
-SATURATED = 2**61  # two of these are no overflow
-
-_STEPS = frozenset({"add", "sub", "mul", "neg", "floordiv", "min", "max"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,44 +55,13 @@ class RangeLowering:
         last = self._op("sub", self.expressions.size(index), self.const(1))
         lower, upper = self.const(0), last
         for limit in bounds.lower:
-            lower = self._op("max", lower, self._narrow(self._limit(limit, scope), index))
+            lower = self._op("max", lower, self._narrow(self.expressions.saturated(limit, scope), index))
         for limit in bounds.upper:
-            upper = self._op("min", upper, self._narrow(self._limit(limit, scope), index))
+            upper = self._op("min", upper, self._narrow(self.expressions.saturated(limit, scope), index))
         named(lower, f"lower_{index}")
         named(upper, f"upper_{index}")
         conditions = [self.expressions.lower(c, scope) for c in term.row_conditions]
         return RowBounds(lower, upper, self.expressions.all_of(conditions))
-
-    def _limit(self, limit: Expr, scope: Scope) -> Node:
-        """A limit, saturated where it may leave 64 bits: ``j <= n - 1`` for the least n bounds j by nothing
-        possible, not by the largest integer."""
-        match limit:
-            case Op(name=name, args=args) if name in _STEPS and self._leaves_64_bits(limit):
-                nodes = [self._limit(a, scope) for a in args]
-                if name not in ("floordiv", "min", "max"):
-                    nodes = [
-                        self._saturated(n, most) for n, most in zip(nodes, self._room(limit), strict=True)
-                    ]
-                return self._op(name, *nodes)
-            case _:
-                return self.expressions.lower(limit, scope)
-
-    def _leaves_64_bits(self, limit: Expr) -> bool:
-        if not isinstance(limit, Op) or limit.name not in _STEPS:
-            return False
-        inside = fits(self.context.widths.unbounded(limit), "i64")
-        return not inside or any(map(self._leaves_64_bits, limit.args))
-
-    def _room(self, limit: Op) -> list[int]:
-        """The magnitude that each operand may have."""
-        if limit.name != "mul":
-            return [SATURATED] * len(limit.args)
-        sizes = [max(map(abs, self.context.widths.of(a))) for a in limit.args]
-        return [max(SATURATED // max(other, 1), 2**30) for other in reversed(sizes)]
-
-    def _saturated(self, node: Node, most: int) -> Node:
-        wide = self.expressions.cast(node, "i64")
-        return self._op("clamp", wide, self.const(-most, "i64"), self.const(most, "i64"))
 
     def _narrow(self, node: Node, index: str) -> Node:
         """A limit in 32 bits: beyond the ends of the index, all are alike."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from attn_dsl.analysis.presence import PRESENT
+from attn_dsl.analysis.logic import PRESENT
 from attn_dsl.codegen.numbers import is_float, join_dtypes
 from attn_dsl.codegen.program import Buffer
 from attn_dsl.ir.cascade import Cascade, Output

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from attn_dsl.analysis.presence import TRUE, conjuncts, total_body
+from attn_dsl.analysis.logic import TRUE, conjuncts
+from attn_dsl.analysis.presence import total_body
 from attn_dsl.codegen.context import KernelContext, Scope
 from attn_dsl.codegen.contraction import ContractionLowering
 from attn_dsl.codegen.lowering import ExpressionLowering

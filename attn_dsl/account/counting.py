@@ -19,8 +19,8 @@ import numpy as np
 
 from attn_dsl.account.streams import StreamCounter, TooManyPoints, key_of
 from attn_dsl.account.values import Array, Facts, Grid, evaluate
+from attn_dsl.analysis.logic import FALSE, TRUE
 from attn_dsl.analysis.predicates import Alternatives, Conjunction
-from attn_dsl.analysis.presence import FALSE, TRUE
 from attn_dsl.ir.expr import Const, Expr, IndexVar, Op, Read
 from attn_dsl.ir.walk import walk
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from attn_dsl.account.counting import TooManyPoints, exists
 from attn_dsl.account.values import Array, Facts, grid
-from attn_dsl.analysis.presence import PRESENT, TRUE
+from attn_dsl.analysis.logic import PRESENT, TRUE
 from attn_dsl.ir.cascade import Einsum
 from attn_dsl.ir.expr import Expr, Read
 from attn_dsl.ir.walk import transform, walk

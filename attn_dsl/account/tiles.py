@@ -19,7 +19,7 @@ from attn_dsl.account.counting import count
 from attn_dsl.account.values import Array, Facts, Grid, axis_values, evaluate, grid
 from attn_dsl.analysis.interval import Extremum, interval_test
 from attn_dsl.analysis.iteration import Term
-from attn_dsl.analysis.presence import conjunction
+from attn_dsl.analysis.logic import conjunction
 from attn_dsl.codegen.tiles import Visits
 from attn_dsl.ir.expr import Expr, IndexVar, Op
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from attn_dsl.account.values import Facts, reads
 from attn_dsl.analysis.interval import interval_test
 from attn_dsl.analysis.iteration import IndexBounds, IterationPlan, Term
-from attn_dsl.analysis.presence import conjunction, disjunction, negation
+from attn_dsl.analysis.logic import conjunction, disjunction, negation
 from attn_dsl.codegen.tiles import Visits
 from attn_dsl.ir.expr import Const, Expr, Op, Select
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from attn_dsl.analysis.presence import PRESENT
+from attn_dsl.analysis.logic import PRESENT
 from attn_dsl.ir.cascade import Cascade
 from attn_dsl.ir.dtypes import Kind, dtype_kind
 from attn_dsl.ir.expr import (

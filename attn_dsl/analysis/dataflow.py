@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from attn_dsl.analysis.folding import Obstacle
-from attn_dsl.analysis.presence import PRESENT
+from attn_dsl.analysis.logic import PRESENT
 from attn_dsl.ir.cascade import Cascade, Einsum
 from attn_dsl.ir.expr import Expr, Member, Read
 from attn_dsl.ir.walk import transform, walk

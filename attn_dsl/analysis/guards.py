@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from attn_dsl.analysis.presence import PRESENT, conjunction, conjuncts, disjunction, guard, presence
+from attn_dsl.analysis.elimination import Consequences
+from attn_dsl.analysis.logic import PRESENT, conjunction, conjuncts, disjunction
+from attn_dsl.analysis.presence import guard, presence
 from attn_dsl.ir.cascade import Cascade, Einsum
 from attn_dsl.ir.expr import Const, Expr, IndexVar, Op, Read
 from attn_dsl.ir.walk import index_names, transform
@@ -30,6 +32,7 @@ class Guards:
     def __init__(self, cascade: Cascade, *, merging: bool = False) -> None:
         self._cascade = cascade
         self._merging = merging
+        self._consequences = Consequences(cascade)
         self._found: dict[Einsum, Expr] = {}
         self._first: dict[str, str] = {}
         self._known: dict[str, _Elements | None] = {}
@@ -39,7 +42,8 @@ class Guards:
         """Where the elements of a contribution exist, as a total predicate."""
         if part not in self._found:
             whole = self.shared(guard(part, self._cascade))
-            self._found[part] = self.without_implied(whole, frozenset(part.over))
+            asked = self.without_implied(whole, frozenset(part.over))
+            self._found[part] = self._consequences.left_out(asked, (*part.dims, *part.over))
         return self._found[part]
 
     def presence(self, expr: Expr) -> Expr:

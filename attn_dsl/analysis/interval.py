@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from attn_dsl.analysis.integers import Values, is_nonnegative, is_positive
+from attn_dsl.analysis.logic import FALSE, TRUE, conjunction, disjunction, negation
 from attn_dsl.analysis.predicates import is_integral
-from attn_dsl.analysis.presence import FALSE, TRUE, conjunction, disjunction, negation
 from attn_dsl.ir.cascade import Cascade
 from attn_dsl.ir.expr import Const, Detach, Expr, IndexVar, Op, ParamRef, Read, Select, SizeOf
 from attn_dsl.ir.operators import COMPARISONS

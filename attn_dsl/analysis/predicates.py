@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from attn_dsl.analysis.integers import Values
 from attn_dsl.analysis.linear import solve
-from attn_dsl.analysis.presence import PRESENT
+from attn_dsl.analysis.logic import PRESENT
 from attn_dsl.ir.cascade import Cascade
 from attn_dsl.ir.dtypes import Kind
 from attn_dsl.ir.expr import Const, Expr, Op, Select

@@ -2,14 +2,17 @@
 
 The language's tensors are partial (design, "absent, not minus infinity"). A kernel's are not: it computes
 every lane and needs to know which ones count. These functions turn the one into the other. In what they
-return every operator is total; ``present:T`` is the presence of a reduced tensor T.
+return every operator is total; ``present:T`` is the presence of a reduced tensor T, where that cannot be said in the
+indices of T alone (`attn_dsl.analysis.elimination`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from attn_dsl.analysis.elimination import some
 from attn_dsl.analysis.integers import is_nonnegative
+from attn_dsl.analysis.logic import PRESENT, TRUE, conjunction, conjuncts, disjunction, negation
 from attn_dsl.errors import Diagnostic, NotLoweredError
 from attn_dsl.ir.cascade import Cascade, Einsum, Statement
 from attn_dsl.ir.expr import (
@@ -28,58 +31,7 @@ from attn_dsl.ir.expr import (
 )
 from attn_dsl.ir.walk import children, index_names, substitute, walk, with_children
 
-TRUE, FALSE = Const(True), Const(False)
-PRESENT = "present:"
 MAX_CONDITIONS = 64
-
-
-def conjunction(*parts: Expr) -> Expr:
-    """``a and b and ...``, without repetitions and truths."""
-    unique = dict.fromkeys(c for part in parts for c in conjuncts(part))
-    if FALSE in unique:
-        return FALSE
-    return _chain("and", tuple(unique), TRUE)
-
-
-def disjunction(*parts: Expr) -> Expr:
-    """``a or b or ...``, without repetitions and falsehoods."""
-    unique = dict.fromkeys(p for p in parts if p != FALSE)
-    return TRUE if TRUE in unique else _chain("or", tuple(unique), FALSE)
-
-
-def negation(part: Expr) -> Expr:
-    """``not a``."""
-    match part:
-        case Const(value=value):
-            return Const(not value)
-        case Op(name="not", args=(inner,)):
-            return inner
-        case _:
-            return Op("not", (part,))
-
-
-def conjuncts(expr: Expr) -> tuple[Expr, ...]:
-    """The parts of a conjunction, truths left out."""
-    found: list[Expr] = []
-    pending = [expr]
-    while pending:
-        match pending.pop():
-            case Op(name="and", args=args):
-                pending += reversed(args)
-            case part if part != TRUE:
-                found.append(part)
-            case _:
-                pass
-    return tuple(found)
-
-
-def _chain(name: str, parts: tuple[Expr, ...], unit: Expr) -> Expr:
-    if not parts:
-        return unit
-    result = parts[0]
-    for part in parts[1:]:
-        result = Op(name, (result, part))
-    return result
 
 
 def guard(statement: Statement, cascade: Cascade) -> Expr:
@@ -97,6 +49,7 @@ class _Known:
     def __init__(self, cascade: Cascade) -> None:
         self._cascade = cascade
         self._guards: dict[int, Expr] = {}
+        self._some: dict[int, Expr | None] = {}
         self._collected: dict[Expr, Expr] = {}
         self._waiting = iter(cascade.statements)
 
@@ -114,6 +67,12 @@ class _Known:
             self._guards[id(earlier)] = _guard(earlier, self._cascade)
             found = self._guards.get(id(statement))
         return _guard(statement, self._cascade) if found is None else found
+
+    def some(self, part: Einsum) -> Expr | None:
+        """Where a contribution has an element along the indices it reduces; None where algebra does not tell."""
+        if id(part) not in self._some:
+            self._some[id(part)] = some(self.guard(part), part.over, self._cascade)
+        return self._some[id(part)]
 
     def collected(self, exists: Expr, own: Mapping[str, Expr]) -> Expr:
         """A condition with its sums of indices collected, as ``substitute`` gives it at the indices themselves."""
@@ -255,16 +214,8 @@ def _at(exists: Expr, dims: tuple[str, ...], read: Read, cascade: Cascade) -> Ex
 
 def _reduced_presence(part: Einsum, read: Read, cascade: Cascade) -> Expr | None:
     """Where a contribution has an element, if that can be said without looking for one."""
-    exists = guard(part, cascade)
-    if set(index_names(exists)) & set(part.over):
-        return None
-    positive = (Op("gt", (SizeOf(n), Const(0))) for n in part.over if not _surely_positive(n, cascade))
-    return conjunction(_at(exists, part.dims, read, cascade), *positive)
-
-
-def _surely_positive(index: str, cascade: Cascade) -> bool:
-    size = cascade.index(index).size if cascade.declares(index) else None
-    return isinstance(size, Const) and size.value > 0
+    exists = _Known.of(cascade).some(part)
+    return None if exists is None else _at(exists, part.dims, read, cascade)
 
 
 def _in_bounds(read: Read, dims: tuple[str, ...], cascade: Cascade) -> Expr:

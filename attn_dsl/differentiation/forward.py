@@ -15,7 +15,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from attn_dsl.analysis.presence import PRESENT, TRUE, presence
+from attn_dsl.analysis.logic import PRESENT, TRUE
+from attn_dsl.analysis.presence import presence
 from attn_dsl.differentiation.active import active_tensors, differentiable_inputs
 from attn_dsl.differentiation.derivatives import by_zeros, factors, slopes
 from attn_dsl.differentiation.local import scaled

@@ -10,7 +10,8 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from attn_dsl.analysis.guards import Guards
-from attn_dsl.analysis.presence import PRESENT, total_body
+from attn_dsl.analysis.logic import PRESENT
+from attn_dsl.analysis.presence import total_body
 from attn_dsl.ir.cascade import Cascade, Einsum
 from attn_dsl.ir.walk import tensors_read
 from attn_dsl.planning.dependence import Dependence

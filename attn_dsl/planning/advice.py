@@ -13,9 +13,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from attn_dsl.analysis.iteration import plan_iteration
+from attn_dsl.analysis.logic import PRESENT
 from attn_dsl.analysis.passes import Break
 from attn_dsl.analysis.predicates import is_integral
-from attn_dsl.analysis.presence import PRESENT, truth
+from attn_dsl.analysis.presence import truth
 from attn_dsl.errors import Diagnostic
 from attn_dsl.ir.cascade import Cascade, Einsum
 from attn_dsl.ir.expr import Cast, Const, Expr, IndexVar, Op, ParamRef, Read, Span

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from attn_dsl.analysis.presence import TRUE, presence
+from attn_dsl.analysis.logic import TRUE
+from attn_dsl.analysis.presence import presence
 from attn_dsl.ir.cascade import Cascade, Einsum, Index, Reduction, Statement
 from attn_dsl.ir.expr import Const, Expr, IndexVar, Op, ParamRef, Read, SizeOf
 from attn_dsl.ir.operators import COMPARISONS

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from attn_dsl.analysis.guards import Guards
-from attn_dsl.analysis.presence import PRESENT
+from attn_dsl.analysis.logic import PRESENT
 from attn_dsl.ir.cascade import Cascade, Einsum, Statement
 from attn_dsl.ir.expr import Expr, IndexVar, Read
 from attn_dsl.ir.walk import children, index_names, tensors_read, walk

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from attn_dsl.analysis.presence import PRESENT
+from attn_dsl.analysis.logic import PRESENT
 from attn_dsl.errors import Diagnostic, NotLoweredError
 from attn_dsl.ir.cascade import Cascade, Einsum, Ranking
 from attn_dsl.ir.expr import Expr, IndexVar, Read

@@ -22,7 +22,7 @@ from attn_dsl.account.tile_map import TileKind, map_tiles
 from attn_dsl.account.tiles import Rows
 from attn_dsl.account.unknown import is_known, loosened
 from attn_dsl.account.values import Facts
-from attn_dsl.analysis.presence import PRESENT, conjunction, conjuncts, disjunction
+from attn_dsl.analysis.logic import PRESENT, conjunction, conjuncts, disjunction
 from attn_dsl.errors import ArgumentError, Diagnostic
 from attn_dsl.ir.cascade import Cascade
 from attn_dsl.ir.expr import Expr, Op, SizeOf

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from attn_dsl.analysis.presence import PRESENT
+from attn_dsl.analysis.logic import PRESENT
 from attn_dsl.ir.cascade import Cascade
 from attn_dsl.ir.walk import tensors_read
 from attn_dsl.rewrites.definitions import Definitions, statement_reads

@@ -125,7 +125,7 @@ class Kernels:
 
     def result_axes(self) -> dict[str, tuple[tuple[str, ...], ...]]:
         """The layouts of results: for every axis the indices it is composed of."""
-        from attn_dsl.analysis.presence import PRESENT
+        from attn_dsl.analysis.logic import PRESENT
 
         flags = {PRESENT + t: tuple((d,) for d in dims) for t, dims in self.presences}
         return {o.name: tuple(a.indices for a in o.axes) for o in self.cascade.outputs} | flags

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from attn_dsl.analysis.guards import Guards
-from attn_dsl.analysis.presence import PRESENT
+from attn_dsl.analysis.logic import PRESENT
 from attn_dsl.differentiation import Backward, backward, tangent
 from attn_dsl.differentiation.memory import Pairs, pairs_of
 from attn_dsl.errors import NotLoweredError

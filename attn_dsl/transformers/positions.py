@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from attn_dsl.analysis.linear import linear_form
-from attn_dsl.analysis.presence import TRUE, guard
+from attn_dsl.analysis.logic import TRUE
+from attn_dsl.analysis.presence import guard
 from attn_dsl.ir.cascade import Cascade, Einsum, Ranking, Statement
 from attn_dsl.ir.expr import Const, Expr, IndexVar, Member, Op, ParamRef, Read, SizeOf, Span
 from attn_dsl.ir.operators import COMPARISONS

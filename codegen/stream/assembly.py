@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from math import prod
 
 from attn_dsl.analysis.iteration import IterationPlan, plan_iteration
+from attn_dsl.analysis.logic import FALSE, conjuncts
 from attn_dsl.analysis.passes import PassAnalysis
-from attn_dsl.analysis.presence import FALSE, conjuncts
 from attn_dsl.codegen.context import TRUE, KernelContext, Scope
 from attn_dsl.codegen.contraction import ContractionLowering
 from attn_dsl.codegen.lowering import ExpressionLowering

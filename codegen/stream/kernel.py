@@ -5,8 +5,8 @@ For each pass, in order: contributions that have no stream of their own, then a 
 
 from __future__ import annotations
 
+from attn_dsl.analysis.logic import disjunction
 from attn_dsl.analysis.passes import PassAnalysis
-from attn_dsl.analysis.presence import disjunction
 from attn_dsl.codegen.context import KernelContext, accumulator_dtype
 from attn_dsl.codegen.naming import Value
 from attn_dsl.codegen.stream.assembly import Assembly, Builder, Phase, Work

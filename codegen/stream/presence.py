@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attn_dsl.analysis.presence import FALSE, PRESENT, disjunction
+from attn_dsl.analysis.logic import FALSE, PRESENT, disjunction
 from attn_dsl.codegen.context import TRUE, Scope
 from attn_dsl.codegen.naming import Flag
 from attn_dsl.codegen.stream.assembly import Builder, Phase, Work

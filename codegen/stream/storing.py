@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attn_dsl.analysis.presence import PRESENT
+from attn_dsl.analysis.logic import PRESENT
 from attn_dsl.codegen.context import TRUE, Scope
 from attn_dsl.codegen.naming import plain
 from attn_dsl.codegen.program import Pointer

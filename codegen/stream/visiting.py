@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from attn_dsl.analysis.interval import interval_test
 from attn_dsl.analysis.iteration import IterationPlan, Term
-from attn_dsl.analysis.presence import disjunction
+from attn_dsl.analysis.logic import disjunction
 from attn_dsl.analysis.widths import RANGES
 from attn_dsl.codegen.context import TRUE, Scope
 from attn_dsl.codegen.ranges import TileRange
