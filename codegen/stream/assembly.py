@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
+from attn_dsl.analysis.emptiness import is_zero_where_absent
 from attn_dsl.analysis.iteration import IterationPlan, plan_iteration
 from attn_dsl.analysis.logic import FALSE, conjuncts
 from attn_dsl.analysis.passes import PassAnalysis
@@ -16,7 +17,7 @@ from attn_dsl.codegen.ranges import RangeLowering
 from attn_dsl.codegen.sending import SendLowering
 from attn_dsl.codegen.tiles import Block, KernelBody, Node, State
 from attn_dsl.ir.cascade import Einsum, Reduction
-from attn_dsl.ir.expr import Expr
+from attn_dsl.ir.expr import Expr, IndexVar, Read
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,7 @@ class Assembly:
         self.flags: dict[str, State] = {}
         self.known_presence: dict[str, Node] = {}
         self.reduces: dict[str, Reduction] = {}
+        self.corrected: frozenset[str] = frozenset()
         self.scope = Scope(self.builder.root, {})
         self._order = 0
 
@@ -120,6 +122,13 @@ class Assembly:
         if work is not None and work.masked:
             conditions += [b for s in scope.stream for b in self.expressions.lane_bounds(s, scope)]
         return conditions
+
+    def presence_stored(self, name: str) -> Expr:
+        """Where a result exists, as far as its value does not show that: of a sum of nothing, 0 is stored anyway."""
+        read = Read(name, tuple(IndexVar(d) for d in self.context.flow.dims(name)))
+        if is_zero_where_absent(read, self.context.cascade, self.corrected):
+            return TRUE
+        return self.context.flow.guards.presence(read)
 
     def is_sent(self, target: str) -> bool:
         """Whether a reduction adds to computed places."""

@@ -34,6 +34,7 @@ class StreamKernel(Builder):
         """The whole kernel."""
         self.coordinates.rows()
         passes = self.context.program.passes(self.context.plan)
+        self.kernel.corrected = frozenset(passes.folds)
         self._declare_states()
         wanted = self.presence.wanted()
         for level in range(passes.count if self.context.plan.targets else 0):

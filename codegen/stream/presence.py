@@ -20,9 +20,9 @@ class Presence(Builder):
         exprs: list[Expr] = []
         for target in self.context.plan.targets:
             exprs += [e for p in self.context.definition(target) for e in (p.body, self.kernel.guard(p))]
-        for name in dict.fromkeys((*self.context.plan.stores, *self.flagged())):
-            dims = tuple(IndexVar(d) for d in self.context.flow.dims(name))
-            exprs += [self.context.flow.guards.presence(Read(name, dims)), Read(name, dims)]
+        exprs += [self.kernel.presence_stored(name) for name in self.context.plan.stores]
+        exprs += [self._read(name) for name in (*self.context.plan.stores, *self.flagged())]
+        exprs += [self.context.flow.guards.presence(self._read(name)) for name in self.flagged()]
         seen: set[str] = set()
         wanted: set[str] = set()
         while exprs:
@@ -37,8 +37,13 @@ class Presence(Builder):
                     and node.tensor not in self.context.plan.available
                 ):
                     parts = self.context.definition(node.tensor)
-                    exprs += [e for p in parts for e in (p.body, p.where or TRUE)]
+                    exprs += [
+                        e for p in parts for e in (p.body, TRUE if p.reduce is None else p.where or TRUE)
+                    ]
         return wanted & set(self.context.plan.targets)
+
+    def _read(self, name: str) -> Read:
+        return Read(name, tuple(IndexVar(d) for d in self.context.flow.dims(name)))
 
     def straight(self, phase: Phase, wanted: set[str]) -> None:
         """Of contributions without a stream."""

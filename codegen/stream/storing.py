@@ -50,7 +50,7 @@ class Stores(Builder):
             return
         read = Read(name, tuple(IndexVar(d) for d in context.flow.dims(name)))
         value = self.expressions.lower(read, scope)
-        exists = context.flow.guards.presence(read)
+        exists = self.kernel.presence_stored(name)
         if exists != TRUE:
             condition = self.expressions.lower(exists, scope)
             zero = self.builder.const(False) if value.dtype == "bool" else self.builder.const(0, value.dtype)
