@@ -206,10 +206,9 @@ class _Generation:
         beside = self._beside_rows(plan) - inner
         extents = {i: padded_extent(n, i not in inner, machine) for i, n in whole.items()}
         operand = self._operand
-        row_axis = joint_axis(plan.rows)
         bands = self._band_axes(plan, groups)
         ordered = sorted(whole, key=lambda i: (i not in inner, i))
-        order = (row_axis, *map(joint_axis, groups), *ordered, *bands.values())
+        order = (*map(joint_axis, filter(None, (plan.rows, *groups))), *ordered, *bands.values())
 
         def lowered(attempt: int) -> tuple[Schedule, KernelContext, KernelBody]:
             schedule = default_schedule(
@@ -322,7 +321,7 @@ class _Generation:
 
     def _band_axes(self, plan: KernelPlan, groups: tuple[tuple[str, ...], ...]) -> dict[str, str]:
         """Names for the diagonals of a tile of rows and stream, where each is one index."""
-        if len(plan.rows) > 1:
+        if len(plan.rows) != 1:
             return {}
         return {group[0]: f"{group[0]}:band" for group in groups if len(group) == 1}
 

@@ -128,8 +128,7 @@ class RangeLowering:
     def _rows_exist(self, scope: Scope) -> Node:
         conditions = [c for r in self.context.plan.rows for c in self.expressions.lane_bounds(r, scope)]
         exists = self.expressions.all_of(conditions)
-        assert exists is not None
-        return exists
+        return self.const(True) if exists is None else exists
 
     def _reduce(self, operator: str, node: Node) -> Node:
         while node.axes:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from attn_dsl.cli.kernels import describe_kernels, passes
+
 from attn_dsl.language.load import load_file
 
 NORMALISERS = Path(__file__).parent / "normalisers"

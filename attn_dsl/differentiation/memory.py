@@ -11,6 +11,13 @@ from attn_dsl.errors import Diagnostic, NotLoweredError
 from attn_dsl.ir.cascade import Cascade
 from attn_dsl.ir.expr import Const
 from attn_dsl.planning import Plans, plans
+from attn_dsl.planning.binding import means_as_sums
+from attn_dsl.planning.dependence import Dependence
+from attn_dsl.planning.extents import Extents
+from attn_dsl.planning.keyed import with_sendings
+from attn_dsl.planning.partition import contribution_streams
+from attn_dsl.planning.roles import Roles, assign_roles, split_rows
+from attn_dsl.rewrites import normal_form
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +53,25 @@ class Pairs:
 def pairs_of(cascade: Cascade) -> Pairs:
     """Those of a mechanism. NotLoweredError names what has no kernel."""
     found = plans(cascade, {})
-    planned = found.at({})
-    tensors = (*planned.cascade.inputs, *planned.cascade.outputs)
-    given = tuple(frozenset(i for a in t.axes for i in a.indices) for t in tensors)
+    forward = found.at({}).cascade
+    given = tuple(
+        frozenset(i for a in t.axes for i in a.indices) for t in (*forward.inputs, *forward.outputs)
+    )
     fixed = {i.name for i in cascade.indices if isinstance(i.size, Const)}
-    lengths = {pair for pair in planned.pairs if not fixed & {*pair}}
+    # What is in parts combines nothing more.
+    whole = Dependence(with_sendings(means_as_sums(normal_form(cascade))))
+    roles = assign_roles(whole, Extents(whole.cascade))
+    lengths = {pair for pair in combined(whole, roles) if not fixed & {*pair}}
     return Pairs(frozenset(lengths), given, found)
+
+
+def combined(flow: Dependence, roles: Roles) -> frozenset[tuple[str, str]]:
+    """The indices of which reductions combine each with each, (row, key)."""
+    extents = Extents(flow.cascade)
+    found: set[tuple[str, str]] = set()
+    for target in roles.streamed:
+        kept = tuple(d for d in flow.dims(target) if d not in roles.whole)
+        for streams in contribution_streams(flow, roles, target):
+            _, rows, _ = split_rows(flow, extents, kept, streams, roles.whole)
+            found |= {(row, key) for row in rows for key in streams}
+    return frozenset(found)

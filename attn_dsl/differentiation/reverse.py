@@ -4,9 +4,9 @@ For every statement, from the last to the first, the adjoint of its target is ha
 
     Z[zd] += f(T[slots], ...)      gives      d_T[slots] += d_Z[zd] * ∂f/∂T      summed over the indices T lacks
 
-A tensor without some of the indices of a sequence (a slope for each head, a bias without batch) would collect from
-all rows at once; its adjoint instead keeps the indices of the rows, and they are summed at the end, in an order of
-their own, so that the result does not depend on which program was first.
+All of it is sums, whatever they run over: that a slope of a head collects from all pairs at once is a matter of how
+kernels are cut (`codegen/parting.py`). What an input receives at places that are only known as tensors are read
+(``T[table[i], d]``) is collected by the indices these are computed from, with the places beside it.
 
 (Griewank and Walther, "Evaluating Derivatives", 2008, chapter 3, for programs; that the adjoint of an Einsum is an
 Einsum is used by every tensor compiler.)
@@ -22,12 +22,13 @@ from attn_dsl.analysis.presence import presence
 from attn_dsl.differentiation.active import active_tensors, differentiable_inputs
 from attn_dsl.differentiation.derivatives import by_zeros, factors
 from attn_dsl.differentiation.local import Adjoint, Share
+from attn_dsl.differentiation.memory import combined
 from attn_dsl.differentiation.places import Place, place_of, sent_place
 from attn_dsl.differentiation.saved import nothing_given, presences_read
 from attn_dsl.errors import Diagnostic, NotLoweredError
 from attn_dsl.ir.cascade import Axis, Cascade, Einsum, Index, Input, Output, Ranking, Reduction, Statement
 from attn_dsl.ir.dtypes import Kind
-from attn_dsl.ir.expr import Const, Expr, IndexVar, Op, Read, Select, SizeOf, Span
+from attn_dsl.ir.expr import Const, Default, Expr, IndexVar, Op, Read, Select, Span
 from attn_dsl.ir.kinds import Kinds
 from attn_dsl.ir.slopes import ZERO, div, mul, sub
 from attn_dsl.ir.validate import validated
@@ -35,9 +36,8 @@ from attn_dsl.ir.walk import index_names, tensors_read
 from attn_dsl.planning.binding import means_as_sums
 from attn_dsl.planning.dependence import Dependence
 from attn_dsl.planning.extents import Extents
-from attn_dsl.planning.keyed import with_sendings
-from attn_dsl.planning.plan import planned
-from attn_dsl.planning.roles import is_of_pairs
+from attn_dsl.planning.parting import with_parts
+from attn_dsl.planning.roles import assign_roles, is_of_pairs
 from attn_dsl.rewrites import normal_form
 from attn_dsl.rewrites.algebra import conjunction
 from attn_dsl.rewrites.definitions import fresh_name, statement_reads, whole_read
@@ -50,8 +50,8 @@ class Backward:
     ``forward``: the cascade it differentiates, in normal form; beside its own outputs it gives the tensors ``kept``,
     which the backward pass reads. ``cascade``: what
     kernels compute, from the inputs, the adjoints of the outputs (``seeds``: output -> input) and what was kept.
-    ``finish``: from its results to ``gradients`` (input -> result): the sums over rows of what many rows share,
-    and what is sent to computed places; linear in their size. ``presences``: results of ``forward`` of which ``cascade``
+    ``finish``: from its results to those of ``gradients`` (input -> result) that are sent to computed places: sums of
+    tensors at places that other tensors hold, and nothing else. ``presences``: results of ``forward`` of which ``cascade``
     asks whether they exist, and the indices that this varies with.
     """
 
@@ -66,17 +66,12 @@ class Backward:
 
 @dataclass(frozen=True, slots=True)
 class _Sent:
-    """A result of the backward cascade, over these dims, and the places of an input it belongs at."""
+    """A result of the backward cascade over these dims, and the places of an input it belongs at: an index, or what a
+    result that holds places has."""
 
     tensor: str
     dims: tuple[str, ...]
     keys: tuple[Expr, ...]
-
-    @property
-    def layout(self) -> tuple[str, ...]:
-        """How it is stored: what is still to be summed outermost, so that features lie innermost as in the input."""
-        placed = {n for key in self.keys for n in index_names(key)}
-        return (*(d for d in self.dims if d not in placed), *(d for d in self.dims if d in placed))
 
 
 def backward(
@@ -102,10 +97,14 @@ class _Reverse:
         self._wanted = wanted
         whole = nothing_given(forward)
         self._flow = Dependence(whole)
-        plan = planned(with_sendings(whole))
-        self._roles, self._rows = plan.roles, plan.rows
-        self._first_rows = frozenset(plan.kernels[0].rows)
-        self._pairs = plan.pairs
+        extents = Extents(whole)
+        roles = assign_roles(self._flow, extents)
+        self._whole = roles.whole
+        self._pairs = combined(self._flow, roles)
+        self._rows = frozenset(row for row, _ in self._pairs)
+        self._keys = frozenset(key for _, key in self._pairs)
+        # The reductions that kernels give, as they are cut.
+        self._streamed = frozenset(assign_roles(Dependence(with_parts(whole)), extents).streamed)
         self._kinds = Kinds(forward)
         self._active = active_tensors(forward, wanted)
         self._adjoint = Adjoint(self._active.__contains__, lambda r: presence(r, forward) == TRUE)
@@ -114,32 +113,28 @@ class _Reverse:
         self._indices: list[Index] = []
         self._names: set[str] = set()
         self._helpers: dict[str, str] = {}
-        # For each tensor: its adjoints by the further indices they keep.
-        self._adjoints: dict[str, dict[tuple[str, ...], str]] = {}
-        # The indices that are new, and those of the mechanism whose part they play.
-        self._origins: dict[str, str] = {}
-        # What inputs receive at computed places.
+        self._adjoints: dict[str, str] = {}
+        # What inputs receive at computed places, and where these are held.
         self._scattered: list[tuple[str, _Sent]] = []
+        self._places: dict[str, tuple[str, ...]] = {}
 
     def run(self) -> Backward:
         """Statement by statement, the last first."""
         seeds = self._seeds()
         for statement in reversed(self._forward.statements):
-            for extra, name in list(self._adjoints.get(statement.target, {}).items()):
-                if isinstance(statement, Einsum) and set(extra) & set(statement.over):
-                    self._differentiate(statement, self._summed(name, statement, extra), ())
-                else:
-                    self._differentiate(statement, name, extra)
+            if statement.target in self._adjoints:
+                self._differentiate(statement, self._adjoints[statement.target])
         kept = self._kept()
         sent = {i.name: found for i in self._forward.inputs if (found := self._sent(i))}
         direct = {n: parts[0].tensor for n, parts in sent.items() if self._is_whole(n, parts)}
         finish, finished = self._finish({n: parts for n, parts in sent.items() if n not in direct})
         results = [self._direct_result(n, t) for n, t in direct.items()]
         results += [
-            self._result(p.tensor, p.layout) for n, parts in sent.items() if n not in direct for p in parts
+            self._result(p.tensor, p.dims) for n, parts in sent.items() if n not in direct for p in parts
         ]
+        results += [self._result(name, dims, "i64") for name, dims in self._places.items()]
         cascade = self._cascade(results + self._kept_results(kept), kept)
-        presences = presences_read(cascade, {*self._roles.streamed})
+        presences = presences_read(cascade, self._streamed)
         cascade = replace(cascade, saved=(*kept, *(PRESENT + t for t, _ in presences)))
         training = self._training(kept)
         for derived in (training, cascade, finish):
@@ -150,11 +145,8 @@ class _Reverse:
         """What an input receives."""
         if declared.name not in self._wanted:
             return []
-        own = tuple(IndexVar(d) for d in declared.dims)
-        found = [
-            _Sent(adjoint, (*declared.dims, *extra), own)
-            for extra, adjoint in self._adjoints.get(declared.name, {}).items()
-        ]
+        own = [self._adjoints[declared.name]] if declared.name in self._adjoints else []
+        found = [_Sent(adjoint, declared.dims, _plain_keys(declared.dims)) for adjoint in own]
         return found + [s for t, s in self._scattered if t == declared.name]
 
     def _is_whole(self, name: str, parts: list[_Sent]) -> bool:
@@ -174,10 +166,12 @@ class _Reverse:
 
     def _kept(self) -> tuple[str, ...]:
         """What the forward pass stores for the backward pass: of what that reads, the reductions over a stream that
-        are no pairs, and the outputs. All else is computed anew from these."""
+        are no pairs, the rankings and the outputs. All else is computed anew from these."""
         extents = Extents(self._forward)
-        linear = {t for t in self._roles.streamed if not is_of_pairs(self._flow, extents, t)}
-        storable = linear | {o.name for o in self._forward.outputs}
+        known = self._flow.by_target.keys() & self._streamed
+        linear = {t for t in known if not is_of_pairs(self._flow, extents, t)}
+        ranked = {s.target for s in self._forward.statements if isinstance(s, Ranking)}
+        storable = {*linear, *ranked, *(o.name for o in self._forward.outputs)}
         table = self._flow.by_target
         pending = [t for s in self._statements for t in statement_reads(s)]
         seen: set[str] = set()
@@ -199,7 +193,7 @@ class _Reverse:
     # the parts of the new cascade
 
     def _finish(self, sent: dict[str, list[_Sent]]) -> tuple[Cascade, dict[str, str]]:
-        """From what inputs are sent to their gradients, in the inputs' own layouts."""
+        """From what inputs are sent at computed places to their gradients, in the inputs' own layouts."""
         forward = self._forward
         statements: list[Statement] = []
         outputs: list[Output] = []
@@ -210,14 +204,14 @@ class _Reverse:
             assert declared is not None
             names[name] = self._fresh(f"gradient_{name}")
             for part in parts:
-                read |= {t for key in part.keys for t in tensors_read(key)}
-                placed = {n for key in part.keys for n in index_names(key)}
-                over = tuple(d for d in part.dims if d not in placed)
-                body = whole_read(part.tensor, part.layout)
-                statements.append(Einsum(names[name], declared.dims, part.keys, Reduction.SUM, over, body))
+                body = whole_read(part.tensor, part.dims)
+                statements.append(Einsum(names[name], declared.dims, part.keys, Reduction.SUM, (), body))
             outputs.append(Output(names[name], declared.axes))
-        parts = dict.fromkeys((p.tensor, p.layout) for found in sent.values() for p in found)
-        inputs = [Input(tensor, tuple(Axis((d,)) for d in dims)) for tensor, dims in parts]
+        parts = {p.tensor: p.dims for found in sent.values() for p in found} | self._places
+        inputs = [
+            Input(tensor, tuple(Axis((d,)) for d in dims), "i64" if tensor in self._places else None)
+            for tensor, dims in parts.items()
+        ]
         cascade = replace(
             forward,
             name=f"{forward.name}_gradients",
@@ -278,15 +272,14 @@ class _Reverse:
 
     # one statement
 
-    def _differentiate(self, statement: Statement, adjoint: str, extra: tuple[str, ...]) -> None:
+    def _differentiate(self, statement: Statement, adjoint: str) -> None:
         if isinstance(statement, Ranking):
             return
         if statement.is_keyed and statement.reduce is not Reduction.SUM:
             raise _unsupported("a keyed reduction other than '+=' has no gradient yet", statement.span)
-        read = Read(adjoint, (*statement.keys, *_plain_keys(extra)))
-        seed, value = self._seed(statement, read)
+        seed, value = self._seed(statement, Read(adjoint, statement.keys))
         own = dict.fromkeys(n for key in statement.keys for n in index_names(key))
-        space = (*own, *extra, *(i for i in statement.over if i not in own))
+        space = (*own, *(i for i in statement.over if i not in own))
         for share in self._adjoint.shares(statement.body, seed, value):
             place = self._place(share.read, space)
             where = place.guard(statement.where)
@@ -301,10 +294,10 @@ class _Reverse:
         """Where a read receives its adjoint. An entry of a table that pairs share (a bias at a distance) is sent what each pair
         has for it: to solve its place for the pairs would compute these anew, off the diagonal."""
         dims = self._dims_of(read.tensor)
-        place = place_of(read, dims, space, self._forward, self._roles.streams)
-        sides = {n for slot in read.indices for n in index_names(slot)} & (self._rows | self._roles.streams)
-        pairs = bool(sides & self._rows) and bool(sides & self._roles.streams)
-        is_table = self._forward.input(read.tensor) is not None and not self._roles.whole & {*dims}
+        place = place_of(read, dims, space, self._forward, self._keys)
+        sides = {n for slot in read.indices for n in index_names(slot)}
+        pairs = bool(sides & self._rows) and bool(sides & self._keys)
+        is_table = self._forward.input(read.tensor) is not None and not self._whole & {*dims}
         return sent_place(read) if place.solved and pairs and is_table else place
 
     def _collect(
@@ -318,26 +311,28 @@ class _Reverse:
                 f"'{read.tensor}' is computed, and read at computed places", read.span or statement.span
             )
         name = self._fresh(f"d_{read.tensor}_read")
-        rest = tuple(i for i in space if i not in place.dims)
-        over, extra = self._parted(place.dims, rest)
+        over = tuple(i for i in space if i not in place.dims)
         if any({*pair} <= {*place.dims} for pair in self._pairs):
             # Computed from pairs, of which none are stored: a keyed sum.
-            dims, keys = (*declared.dims, *extra), (*read.indices, *_plain_keys(extra))
+            dims, keys = declared.dims, read.indices
             statement = Einsum(name, dims, keys, Reduction.SUM, over, share.amount, where, statement.span)
             self._statements.append(statement)
-            self._scattered.append((read.tensor, _Sent(name, dims, _plain_keys(declared.dims))))
+            self._scattered.append((read.tensor, _Sent(name, dims, _plain_keys(dims))))
             return
-        dims = (*place.dims, *extra)
-        self._contribute(name, dims, over, share.amount, where, statement.span)
-        self._scattered.append((read.tensor, _Sent(name, dims, read.indices)))
+        self._contribute(name, place.dims, over, share.amount, where, statement.span)
+        keys = tuple(self._held(read.tensor, slot) for slot in read.indices)
+        self._scattered.append((read.tensor, _Sent(name, place.dims, keys)))
 
-    def _summed(self, name: str, statement: Einsum, extra: tuple[str, ...]) -> str:
-        """An adjoint without its further indices, where the statement reduces these itself."""
-        total, is_new = self._named_once(f"{name}_sum")
-        if is_new:
-            dims = statement.dims
-            self._contribute(total, dims, extra, whole_read(name, (*dims, *extra)), None, statement.span)
-        return total
+    def _held(self, tensor: str, slot: Expr) -> Expr:
+        """A place as what a result holds; -1, where nothing is sent, where it does not exist."""
+        if isinstance(slot, IndexVar):
+            return slot
+        name = self._fresh(f"{tensor}_place")
+        dims = tuple(dict.fromkeys(index_names(slot)))
+        body = Default(slot, Const(-1))
+        self._statements.append(Einsum(name, dims, _plain_keys(dims), None, (), body))
+        self._places[name] = dims
+        return whole_read(name, dims)
 
     def _named_once(self, wanted: str) -> tuple[str, bool]:
         """The one tensor that is wanted by this name, and whether it is still to be defined."""
@@ -405,33 +400,18 @@ class _Reverse:
     ) -> None:  # fmt: skip
         """``d_tensor[place] += amount``, over what of the space the place lacks."""
         span = None if statement is None else statement.span
-        rest = tuple(i for i in space if i not in place.dims)
-        over, extra = self._parted(place.dims, rest, tuple(index for index, _ in place.solved))
+        over = tuple(i for i in space if i not in place.dims)
         dims = self._dims_of(tensor)
-        for index, like in place.indices:
-            self._declare(index, like)
+        for index, _ in place.indices:
+            if index not in self._indices:
+                self._indices.append(index)
         if place.dims == dims:
-            name = self._adjoint_name(tensor, extra)
-            self._contribute(name, (*dims, *extra), over, amount, where, span)
+            self._contribute(self._adjoint_name(tensor), dims, over, amount, where, span)
             return
-        # At other indices than the tensor's own: collected there, then read from the tensor's own. What is kept beside
-        # these is another index where it bears the name of one of them.
+        # At other indices than the tensor's own: collected there, then read from the tensor's own.
         moved = self._fresh(f"d_{tensor}_at_{'_'.join(place.dims) or 'once'}")
-        self._contribute(moved, (*place.dims, *extra), over, amount, where, span)
-        beside = tuple(self._renamed(i, {*dims, *extra} - {i}) if i in dims else i for i in extra)
-        name = self._adjoint_name(tensor, beside)
-        self._contribute(name, (*dims, *beside), (), whole_read(moved, (*dims, *beside)), None, span)
-
-    def _renamed(self, index: str, taken: set[str]) -> str:
-        """Another index of the same extent and part."""
-        name = fresh_name(self._forward, index, taken)
-        self._declare(Index(name, SizeOf(index)), index)
-        return name
-
-    def _declare(self, index: Index, like: str) -> None:
-        self._origins[index.name] = self._origins.get(like, like)
-        if index not in self._indices:
-            self._indices.append(index)
+        self._contribute(moved, place.dims, over, amount, where, span)
+        self._contribute(self._adjoint_name(tensor), dims, (), whole_read(moved, dims), None, span)
 
     def _contribute(
         self, name: str, dims: tuple[str, ...], over: tuple[str, ...], amount: Expr, where: Expr | None, span: Span | None
@@ -442,28 +422,10 @@ class _Reverse:
             Einsum(name, dims, _plain_keys(dims), Reduction.SUM, over, amount, guard, span)
         )
 
-    def _adjoint_name(self, tensor: str, extra: tuple[str, ...]) -> str:
-        known = self._adjoints.setdefault(tensor, {})
-        if extra not in known:
-            known[extra] = self._fresh(f"d_{tensor}")
-        return known[extra]
-
-    def _parted(
-        self, dims: tuple[str, ...], rest: tuple[str, ...], solved: tuple[str, ...] = ()
-    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Of the indices a contribution has beyond its target's: those summed now, those kept to the end. ``solved``:
-        the indices in whose stead the target has its own."""
-        sequences = self._rows | self._roles.streams
-        mine = {self._origins.get(i, i) for i in (*dims, *solved)} & sequences
-        others = {self._origins.get(i, i) for i in rest} & sequences
-        if mine and others and not solved:  # of one side of the pairs: summed over the other side
-            return rest, ()
-        if mine and others:  # the same, by a table whose rows are few: the batch gives programs
-            summed = self._roles.whole | sequences
-        else:  # of both sides or of neither: a tile of rows gives its share, and the rows are summed at the end
-            summed = self._roles.whole | (set() if mine else sequences - self._first_rows)
-        now = {i for i in rest if self._origins.get(i, i) in summed}
-        return tuple(i for i in rest if i in now), tuple(i for i in rest if i not in now)
+    def _adjoint_name(self, tensor: str) -> str:
+        if tensor not in self._adjoints:
+            self._adjoints[tensor] = self._fresh(f"d_{tensor}")
+        return self._adjoints[tensor]
 
 
 def _asked_once(amount: Expr, over: tuple[str, ...]) -> tuple[Expr, tuple[Expr, ...]]:

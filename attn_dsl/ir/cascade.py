@@ -158,6 +158,7 @@ class Cascade:
     ``saved``: computed tensors whose values are given, by an earlier pass that stored them. Their statements say
     what they mean and where they exist; they are not evaluated again. ``present:T`` among them: whether T exists is
     given too. ``sendings``: where kernels send what keyed reductions sum; before code generation these are statements.
+    ``parted``: partial results, which kernels store.
     """
 
     name: str
@@ -169,6 +170,7 @@ class Cascade:
     masks: tuple[Mask, ...] = ()
     saved: tuple[str, ...] = ()
     sendings: tuple[Sending, ...] = ()
+    parted: tuple[str, ...] = ()
 
     @cached_property
     def known(self) -> dict[Any, Any]:

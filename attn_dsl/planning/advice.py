@@ -214,7 +214,7 @@ def _repeats(flow: Dependence, roles: Roles, plan: KernelPlan) -> Iterator[Diagn
         own = tensor in plan.targets or tensor in plan.stores
         if len(flow.direct(tensor)) < 2:
             continue  # a norm, of a tile that is there anyway
-        if own or not flow.over(tensor) or dims & {*plan.rows} or not dims & roles.streams:
+        if own or not flow.over(tensor) or not plan.rows or dims & {*plan.rows} or not dims & roles.streams:
             continue
         rows = " and ".join(plan.rows)
         first = flow.by_target[tensor][0]

@@ -8,7 +8,7 @@ each kernel that needs them computes them on its own tiles.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from attn_dsl.analysis.logic import PRESENT
@@ -147,10 +147,11 @@ def _earliest(flow: Dependence, roles: Roles, home: dict[str, int], tensor: str,
     """The first kernel at which everything the tensor reads from other kernels is there."""
     first = 0
     kept = _kept(flow, roles, tensor)
+    has_loop = bool(flow.over(tensor) & roles.streams)  # what has none is computed before any
     for read in _reads_of(flow, roles, tensor):
         if read.tensor in home:
             at = home[read.tensor]
-            shares = _at_own_place(flow, read) and drafts[at].kept == kept
+            shares = has_loop and _at_own_place(flow, read) and drafts[at].kept == kept
             first = max(first, at if shares else at + 1)
     return first
 
@@ -192,6 +193,8 @@ def _place_output(
         rest = kept - drafts[at].kept
         streams = {s for t in drafts[at].targets for s in contribution_streams(flow, roles, t)}
         local = all(_at_own_place(flow, r) for r in reads if home[r.tensor] == at)
+        features = _rows_of_matrices(flow, roles, drafts[at].targets)[-1:] if drafts[at].targets else ()
+        local = local and not _reduces(flow, (name,), {*home}, features)
         if local and (not rest or rest in streams):
             _append(drafts[at].stores, name)
             if rest:
@@ -224,6 +227,20 @@ def _all_reads(flow: Dependence, roles: Roles, tensor: str) -> set[str]:
     return found
 
 
+def _reduces(flow: Dependence, names: Iterable[str], ends: set[str], indices: tuple[str, ...]) -> bool:
+    """Whether computing these tensors, from inputs and ``ends``, reduces any of the indices."""
+    pending, seen = [*names], set[str]()
+    while pending:
+        tensor = pending.pop()
+        if tensor in seen or tensor not in flow.by_target:
+            continue
+        if flow.over(tensor) & {*indices}:
+            return True
+        seen.add(tensor)
+        pending += [t for t in flow.direct(tensor) if t not in ends]
+    return False
+
+
 def _rows_of_matrices(flow: Dependence, roles: Roles, targets: list[str]) -> tuple[str, ...]:
     """The features that all targets keep, if each keeps several: a matrix of these, such as the gradient of a
     projection, has rows of its own."""
@@ -250,18 +267,12 @@ def _finish(flow: Dependence, roles: Roles, extents: Extents, drafts: list[_Draf
     if draft.targets:
         programs, rows, few = split_rows(flow, extents, kept, streams, roles.whole)
         features = _rows_of_matrices(flow, roles, draft.targets)
-        if features and not {*rows} & (flow.positional | _free(flow, roles, draft.targets, streams)):
+        own = {*rows} & (flow.positional | _free(flow, roles, draft.targets, streams))
+        available = {s for d in drafts[:at] for s in d.stores}
+        if features and not own and not _reduces(flow, draft.targets, available, features[-1:]):
             programs, rows, few = kept, features[-1:], False
     else:
         programs, rows = kept[:-1], kept[-1:]
-    if not rows:
-        raise NotLoweredError(
-            Diagnostic(
-                f"'{lead}' keeps no index that a kernel could tile",
-                flow.by_target[lead][0].span,
-                "reduce it outside, and pass the result as an input",
-            )
-        )
     available = frozenset(flow.cascade.saved) | {s for d in drafts[:at] for s in d.stores}
     return KernelPlan(
         programs, rows, tuple(draft.targets), tuple(draft.stores), tuple(draft.pair_stores), available, few

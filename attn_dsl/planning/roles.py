@@ -38,7 +38,7 @@ class Roles:
 def assign_roles(flow: Dependence, extents: Extents) -> Roles:
     """Decide which reduced indices are whole and which are streamed."""
     reduced = {i for r in flow.reductions for i in flow.over(r)}
-    stored = compared(flow)
+    stored = compared(flow) | {*flow.cascade.parted}
     nested = {z: _nested_in(flow, z, stored) for z in reduced}
     holding = {w for outer in nested.values() for w in outer}
     whole: set[str] = set()
@@ -112,8 +112,16 @@ def _nested_in(flow: Dependence, z: str, stored: frozenset[str]) -> set[str]:
         if z not in flow.over(inner) or inner in stored:
             continue
         for consumer in flow.consumers(inner):
+            if consumer in flow.cascade.parted and _is_small(flow, inner):
+                continue  # a kernel of its own, which reads what is stored
             outer |= (flow.over(consumer) & set(flow.dims(inner))) - flow.over(inner)
     return outer
+
+
+def _is_small(flow: Dependence, tensor: str) -> bool:
+    """Whether a result is no larger than an input that it is made of."""
+    dims, made_of = {*flow.dims(tensor)}, flow.ancestors(tensor)
+    return any(dims <= {*i.dims} for i in flow.cascade.inputs if i.name in made_of)
 
 
 def is_feature(flow: Dependence, index: str) -> bool:

@@ -30,4 +30,5 @@ def dead_statements(cascade: Cascade) -> Cascade:
     kept = tuple(s for s in cascade.statements if s.target in alive)
     known = alive | {i.name for i in cascade.inputs}
     masks = tuple(m for m in cascade.masks if set(tensors_read(m.predicate)) <= known)
-    return replace(cascade, statements=kept, masks=masks)
+    saved = tuple(t for t in cascade.saved if t.removeprefix(PRESENT) in alive)
+    return replace(cascade, statements=kept, masks=masks, saved=saved)

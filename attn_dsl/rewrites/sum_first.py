@@ -5,7 +5,8 @@
 
 Every pair then costs one product of matrices and one multiplication, where it cost a multiplication for each
 feature. This is done only where the new tensor varies with nothing that the other factors do not vary with: it is
-never larger than what they range over anyway.
+never larger than what they range over anyway. Where no product of matrices comes of it, since one factor has it all
+(the pairs of a batch, for a table of distances), it must be no larger than one of them.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from attn_dsl.ir.cascade import Cascade, Einsum, Reduction, Statement
-from attn_dsl.ir.expr import Expr, IndexVar
-from attn_dsl.ir.walk import index_names
+from attn_dsl.ir.expr import Expr, IndexVar, Read
+from attn_dsl.ir.walk import index_names, walk
 from attn_dsl.rewrites.algebra import Factor, conjunction, conjuncts, factors, product
 from attn_dsl.rewrites.definitions import Definitions, Replacements, fresh_name, whole_read
 
@@ -52,7 +53,15 @@ def _inner(statement: Einsum, index: str) -> tuple[Factor, ...] | None:
         return None
     kept = _indices(outside)
     needed = _indices([*(f.expr for f in inner), *guards]) - {index}
-    return inner if needed <= kept and kept & others else None
+    filled = any(needed | {index} <= {*index_names(f.expr)} for f in inner)
+    ranged = _plain(outside) if filled else kept
+    return inner if needed <= ranged and kept & others else None
+
+
+def _plain(exprs: Sequence[Expr]) -> frozenset[str]:
+    """The indices that some tensor has as its own: ``R[h, i - j, d]`` is no larger for its being read at pairs."""
+    reads = [n for expr in exprs for n in walk(expr) if isinstance(n, Read)]
+    return frozenset(slot.name for read in reads for slot in read.indices if isinstance(slot, IndexVar))
 
 
 def _indices(exprs: Sequence[Expr]) -> frozenset[str]:

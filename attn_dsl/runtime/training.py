@@ -26,7 +26,8 @@ from attn_dsl.rewrites.batching import Batched, batched
 from attn_dsl.runtime.autograd import Call, along, is_transformed, tangents_of, without_tangent
 from attn_dsl.runtime.kernels import Kernels
 from attn_dsl.runtime.older_vmap import is_sliced, over_slices
-from attn_dsl.runtime.sizes import DTYPES, NAMES, evaluate_size
+from attn_dsl.runtime.sending import send
+from attn_dsl.runtime.sizes import NAMES, evaluate_size
 
 Sizes = Mapping[str, int]
 Tensors = Mapping[str, Tensor]
@@ -138,7 +139,6 @@ class Training:
         self.passes = backward(_bound(kernels), wanted, real)
         self.params = kernels.params
         self.wanted = wanted
-        self.real = DTYPES[real]
         given = tuple(p for p in kernels.presences if PRESENT + p[0] in kernels.cascade.saved)
         stored = tuple(dict.fromkeys((*given, *self.passes.presences)))
         made = Kernels(self.passes.forward, kernels.params, kernels.schedule, stored, pairs)
@@ -191,7 +191,8 @@ class Training:
         computed = run({**arguments, **found, **seeds}, sizes, architecture) if seeds else {}
         gradients = {n: computed[t] for n, t in passes.gradients.items() if t in computed}
         if len(gradients) < len(passes.gradients):
-            gradients |= self._finished(passes, arguments, computed, sizes)
+            sent = send(passes.finish, computed, sizes)
+            gradients |= {n: sent[t] for n, t in passes.gradients.items() if t in sent}
         return {n: self._of_input(arguments[n], gradients.get(n)) for n in self.wanted}
 
     def _all_sizes(self, passes: Backward, sizes: Sizes) -> dict[str, int]:
@@ -203,20 +204,6 @@ class Training:
                 assert size is not None
                 known[index.name] = size
         return known
-
-    def _finished(
-        self, passes: Backward, arguments: Tensors, computed: Tensors, sizes: Sizes
-    ) -> dict[str, Tensor]:
-        """The gradients that are sums over rows, or sent to computed places: by operations of torch, which have
-        derivatives of their own."""
-        from attn_dsl.reference import evaluate
-
-        finish = passes.finish
-        given = {i.name: computed.get(i.name, arguments.get(i.name)) for i in finish.inputs}
-        results = evaluate(
-            finish, self.params, {n: t for n, t in given.items() if t is not None}, sizes, self.real
-        )
-        return {n: results[t] for n, t in passes.gradients.items() if t in results}
 
     def _of_input(self, argument: Tensor, gradient: Tensor | None) -> Tensor:
         if gradient is None:  # nothing of this input reaches an output

@@ -77,7 +77,7 @@ class Arrangement:
 
     def ordered(self, axes: tuple[str, ...]) -> tuple[str, ...]:
         """Axes in the order of their loops: rows last, so that rows are the lanes of a vector."""
-        return tuple(a for a in (*self._order[1:], self._order[0]) if a in axes)
+        return tuple(a for a in (*self._order[1:], *self._order[:1]) if a in axes)
 
     def _after(self, node: Node, axes: tuple[str, ...], place: dict[int, int], nests: list[Nest]) -> int:
         """The first nest that may use a node, at the axes of its user."""

@@ -57,6 +57,8 @@ class KernelPrinter:
         lines = [f"// {line}" for line in (state.comment or "").splitlines()]
         initial = literal(state.initial, state.dtype)
         name = state.name
+        if not axes:
+            return [*lines, f"{VALUES[state.dtype]} {name} = {initial};"]
         lines.append(f"alignas(64) {LANES[state.dtype]} {name}{self.lanes.shape(axes)};")
         return [*lines, f"attn::fill({name}, {LANES[state.dtype]}({initial}));"]
 

@@ -1,0 +1,90 @@
+"""Reductions over several sequences, in parts that programs of their own compute: `part_reduction`, where it pays.
+
+    d_slope[h] += dS[b,h,i,j] * (i - j)     in parts [h,b,i], by the kernel of d_Q[b,h,i,d], which has these pairs at hand
+    loss += X[b,i,d] ** 2                   in parts [b,i], then [b], since the result keeps nothing to share out
+
+A part is stored, and what combines parts is another kernel: no program adds to what another has written, so the result
+has the same bits every time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from attn_dsl.ir.cascade import Cascade, Einsum
+from attn_dsl.planning.dependence import Dependence
+from attn_dsl.planning.roles import is_feature
+from attn_dsl.rewrites.part_reduction import part_reduction
+
+
+def with_parts(cascade: Cascade) -> Cascade:
+    """The cascade with every reduction in parts that would leave programs without work, or make pairs anew that another
+    reduction has."""
+    flow = Dependence(cascade)
+    pending = {t: kept for t in flow.reductions if (kept := _shares_out(flow, t))}
+    pending |= _beside_others(flow, [t for t in flow.reductions if t not in pending])
+    for tensor, first in pending.items():
+        kept = first
+        while kept and (found := part_reduction(cascade, (tensor,), kept)) is not None:
+            known = {s.target for s in cascade.statements}
+            new = next(s.target for s in found.statements if s.target not in known)
+            cascade = replace(found, parted=(*cascade.parted, new))
+            kept = kept[:-1]  # what combines the parts has several sequences still
+    return cascade
+
+
+def _shares_out(flow: Dependence, tensor: str) -> tuple[str, ...]:
+    """The indices that the parts of a result keep that leaves nothing to programs: no sequence, and of features one at most."""
+    statement = _over_sequences(flow, tensor)
+    if statement is None or len(statement.dims) > 1 or _sequences(flow, statement.dims):
+        return ()
+    over = flow.in_order(_sequences(flow, statement.over))
+    return over if len(over) < len(statement.over) else over[:-1]
+
+
+def _beside_others(flow: Dependence, tensors: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """The indices that the parts of results keep which other kernels can compute, where none of the results' own is what
+    a kernel tiles."""
+    found = {t: kept for t in tensors if (kept := _beside_other(flow, t))}
+    others = [t for t in tensors if t not in found]
+    tiled = {i for t in others for i in (*_sequences(flow, flow.over(t)), *_rows(flow, t))}
+    return {t: kept for t, kept in found.items() if not tiled & {*flow.dims(t)}}
+
+
+def _beside_other(flow: Dependence, tensor: str) -> tuple[str, ...]:
+    """What a part keeps beside the result's own indices so that the kernel of another reduction may compute it, of which
+    a result is no smaller; of such kernels the first."""
+    statement = _over_sequences(flow, tensor)
+    if statement is None:
+        return ()
+    own, over = {*_sequences(flow, statement.dims)}, {*_sequences(flow, statement.over)}
+    for other in flow.reductions:
+        if other == tensor or tensor in flow.ancestors(other):
+            continue
+        kept, streamed = {*_sequences(flow, flow.dims(other))}, {*_sequences(flow, flow.over(other))}
+        rest = kept - own
+        fits = {*statement.dims} | rest <= {*flow.dims(other)}
+        if own <= kept and rest and rest <= over and streamed and streamed == over - rest and fits:
+            return flow.in_order(rest)
+    return ()
+
+
+def _over_sequences(flow: Dependence, tensor: str) -> Einsum | None:
+    """The first contribution that reduces a sequence."""
+    parts = (s for s in flow.by_target[tensor] if isinstance(s, Einsum) and not s.is_keyed)
+    return next((s for s in parts if _sequences(flow, s.over)), None)
+
+
+def _rows(flow: Dependence, tensor: str) -> tuple[str, ...]:
+    """The sequences that a result keeps and no operand of its stream has."""
+    streams = {*_sequences(flow, flow.over(tensor))}
+    carried = {i for _, indices in flow.operands if indices & streams for i in indices}
+    return tuple(i for i in _sequences(flow, flow.dims(tensor)) if i not in carried) if streams else ()
+
+
+def _sequences(flow: Dependence, indices: Iterable[str]) -> tuple[str, ...]:
+    return tuple(i for i in indices if not is_feature(flow, i))
+
+
+__all__ = ["with_parts"]
