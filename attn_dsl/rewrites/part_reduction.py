@@ -22,10 +22,11 @@ from math import inf
 from attn_dsl.analysis.folding import NEW, OLD
 from attn_dsl.analysis.passes import Fold, analyse_passes
 from attn_dsl.ir.cascade import Cascade, Einsum, Reduction, Statement
+from attn_dsl.ir.dtypes import Kind
 from attn_dsl.ir.expr import Const, Expr, IndexVar, Op, Read, Select
+from attn_dsl.ir.kinds import Kinds
 from attn_dsl.ir.walk import index_names, transform
 from attn_dsl.rewrites.definitions import fresh_name, map_expressions, statement_reads, whole_read
-from attn_dsl.rewrites.kinds import Kind, Kinds
 
 _IDENTITY: dict[Reduction | None, float] = {Reduction.MAX: -inf, Reduction.MIN: inf}
 
