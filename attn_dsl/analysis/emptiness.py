@@ -40,9 +40,9 @@ def _is_empty_sum(read: Read, cascade: Cascade, corrected: Collection[str]) -> b
     at_own = bool(parts) and read.indices == tuple(IndexVar(d) for d in parts[0].dims)
     if not at_own or len(plain) < len(parts) or read.tensor in corrected:
         return False
-    if all(p.reduce is Reduction.SUM for p in plain):
+    if all(p.reduce is Reduction.SUM and p.over for p in plain):
         return True
-    (part,) = plain[:1]
+    (part,) = plain[:1]  # what is added element by element is computed whether it exists or not
     return part.reduce is None and part.where is None and is_zero_where_absent(part.body, cascade, corrected)
 
 

@@ -30,7 +30,7 @@ def _reduced_last(value: Tensor, axes: Sequence[int]) -> Tensor:
     """The axes to reduce as one, the last."""
     kept = [a for a in range(value.dim()) if a not in axes]
     extents = [value.shape[a] for a in kept]
-    return value.permute(*kept, *axes).reshape(*extents, prod(value.shape[a] for a in axes))
+    return value.permute((*kept, *axes)).reshape(*extents, prod(value.shape[a] for a in axes))
 
 
 def merge(parts: Sequence[Partial], kind: Reduction) -> Partial:

@@ -14,6 +14,8 @@ from functools import partial
 
 import click
 
+from attn_dsl.testing.cascades import random_cascade
+from attn_dsl.testing.mechanisms import mechanism
 from attn_dsl.testing.property import Case, Outcome, run_case
 
 
@@ -27,11 +29,15 @@ from attn_dsl.testing.property import Case, Outcome, run_case
 @click.option("--jobs", default=1, show_default=True, help="Processes.")
 @click.option("--tries", default=200, show_default=True, help="Simpler cases to try once one has failed.")
 @click.option("--gradients", is_flag=True, help="Compare gradients, not results.")
-def main(cases: int, first: int, seed: int, target: str, jobs: int, tries: int, *, gradients: bool) -> None:
+@click.option("--cascades", is_flag=True, help="Draw cascades that are not attention.")
+def main(
+    cases: int, first: int, seed: int, target: str, jobs: int, tries: int, *, gradients: bool, cascades: bool
+) -> None:
     """Compare random mechanisms with the reference; exit code 1 if any fails."""
     from rich.progress import track
 
-    run = partial(run_case, seed=seed, target=target, tries=tries, gradients=gradients)
+    draw = random_cascade if cascades else mechanism
+    run = partial(run_case, seed=seed, target=target, tries=tries, gradients=gradients, draw=draw)
     with ProcessPoolExecutor(jobs, initializer=_single_thread) as pool:
         results = pool.map(run, range(first, first + cases), chunksize=4)
         shown = track(results, total=cases, description=target, disable=not sys.stderr.isatty())

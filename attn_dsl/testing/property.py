@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -15,6 +16,9 @@ from attn_dsl.errors import AttnError, NotLoweredError
 from attn_dsl.testing.checking import Verdict, judge
 from attn_dsl.testing.choices import Choices, replay, shrunk, spread
 from attn_dsl.testing.mechanisms import SMALL, Mechanism, mechanism
+from attn_dsl.testing.strategies import Limits
+
+Draw = Callable[[Choices, Limits], Mechanism]
 
 
 class Outcome(Enum):
@@ -37,22 +41,30 @@ class Case:
     unjudged: int = 0
 
 
-def run_case(number: int, seed: int, target: str | None, tries: int = 0, *, gradients: bool = False) -> Case:
+def run_case(
+    number: int,
+    seed: int,
+    target: str | None,
+    tries: int = 0,
+    *,
+    gradients: bool = False,
+    draw: Draw = mechanism,
+) -> Case:
     """Try the property on the mechanism of a number. ``tries``: simpler ones to try if it fails. ``gradients``: of the
-    gradients of its arguments, not of its results."""
+    gradients of its arguments, not of its results. ``draw``: what makes a mechanism of choices."""
     choices = spread(seed, number)
-    case = _tried(number, choices, target, gradients)
+    case = _tried(number, choices, target, gradients, draw)
     if case.outcome is not Outcome.FAILED or not tries:
         return case
 
     def fails(record: list[int]) -> list[int] | None:
         """The choices really made where they make a case that fails in the same way."""
         candidate = replay(record)
-        again = _tried(number, candidate, target, gradients)
+        again = _tried(number, candidate, target, gradients, draw)
         same = again.outcome is Outcome.FAILED and _manner(again) == _manner(case)
         return candidate.record if same else None
 
-    return _tried(number, replay(shrunk(choices.record, fails, tries)), target, gradients)
+    return _tried(number, replay(shrunk(choices.record, fails, tries)), target, gradients, draw)
 
 
 def _manner(case: Case) -> str:
@@ -60,12 +72,12 @@ def _manner(case: Case) -> str:
     return re.sub(r"\d+|'[^']*'", "", case.report.partition("\n")[0])[:60].split("; the worst")[0]
 
 
-def _tried(number: int, choices: Choices, target: str | None, gradients: bool) -> Case:
+def _tried(number: int, choices: Choices, target: str | None, gradients: bool, draw: Draw) -> Case:
     found: Mechanism | None = None
     try:
         # A GPU's tiles spread an infinite value, and gradients of NaN are no matter.
         limits = replace(SMALL, specials=target == "cpu" and not gradients)
-        found = mechanism(choices, limits)
+        found = draw(choices, limits)
         verdict = violation(found, target, choices if gradients else None)
     except NotLoweredError as error:
         return Case(number, Outcome.REFUSED, re.sub("'[^']*'", "_", error.diagnostics[0].message))

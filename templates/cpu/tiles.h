@@ -52,14 +52,9 @@ static inline void fill(T (&lanes)[N], T value) {
     for (int n = 0; n < N; ++n) lanes[n] = value;
 }
 
-template <typename T, int M, int N>
-static inline void fill(T (&lanes)[M][N], T value) {
-    for (int m = 0; m < M; ++m) fill(lanes[m], value);
-}
-
-template <typename T, int L, int M, int N>
-static inline void fill(T (&lanes)[L][M][N], T value) {
-    for (int l = 0; l < L; ++l) fill(lanes[l], value);
+template <typename T, typename Row, int M>
+static inline void fill(Row (&rows)[M], T value) {
+    for (int m = 0; m < M; ++m) fill(rows[m], value);
 }
 
 template <typename T, int K, int L, int M, int N>

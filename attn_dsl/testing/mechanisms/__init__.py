@@ -30,7 +30,7 @@ from attn_dsl.testing.strategies import Example, Limits, make_example
 SMALL = Limits(
     dtypes=("f32", "bf16", "f16"), longest=40, widest=24, work=1 << 16, gaps=True, extremes=True, repeats=True
 )  # fmt: skip
-_SCHEDULES = (Schedule(16, 16), Schedule(32, 16), Schedule(), Schedule(16, 32))
+SCHEDULES = (Schedule(16, 16), Schedule(32, 16), Schedule(), Schedule(16, 32))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def specifications(draw: st.DrawFn) -> str:
 def mechanism(choices: Choices, limits: Limits = SMALL) -> Mechanism:
     """One random mechanism with the arguments of a call; of limits that let NaN and infinities in, a fifth have some."""
     text, params = _drawn(choices)
-    schedule = choices.among(_SCHEDULES)
+    schedule = choices.among(SCHEDULES)
     cascade = load_text(text).cascade
     limits = replace(limits, specials=choices.once_in(5) and limits.specials)
     return Mechanism(
