@@ -14,7 +14,7 @@ from attn_dsl.testing.choices import Choices
 from attn_dsl.testing.mechanisms import SCHEDULES, SMALL, Mechanism
 from attn_dsl.testing.strategies import Limits, make_example
 
-_NAMES = ("a", "b", "c", "i", "j", "n")
+_NAMES: tuple[str, ...] = ("a", "b", "c", "i", "j", "n")
 _REDUCTIONS = ("+=", "max=", "min=", "mean=", "+=")
 _WRAPPED = (
     "{}",
