@@ -16,11 +16,11 @@ from attn_dsl.ir.cascade import Cascade, Einsum, Statement
 from attn_dsl.rewrites.definitions import fresh_name, whole_read
 
 
-def with_own_loops(cascade: Cascade) -> Cascade:
-    """The cascade in which the loops of each tensor are the same or have nothing in common."""
-    crossing = {
-        t for t in dict.fromkeys(s.target for s in cascade.statements) if _cross(cascade.definitions(t))
-    }
+def with_own_loops(cascade: Cascade, streams: frozenset[str]) -> Cascade:
+    """The cascade in which the loops of each tensor are the same or have nothing in common. ``streams``: the indices
+    that loops go through."""
+    targets = dict.fromkeys(s.target for s in cascade.statements)
+    crossing = {t for t in targets if _cross(cascade.definitions(t), streams)}
     if not crossing:
         return cascade
     statements: list[Statement] = []
@@ -36,8 +36,8 @@ def with_own_loops(cascade: Cascade) -> Cascade:
     return replace(cascade, statements=tuple(statements))
 
 
-def _cross(parts: Sequence[Statement]) -> bool:
+def _cross(parts: Sequence[Statement], streams: frozenset[str]) -> bool:
     if any(not isinstance(p, Einsum) or p.is_keyed for p in parts):
         return False
-    loops = [frozenset(p.over) for p in parts if isinstance(p, Einsum)]
+    loops = [streams & {*p.over} for p in parts if isinstance(p, Einsum)]
     return any(a & b and a != b for a in loops for b in loops)

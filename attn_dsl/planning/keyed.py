@@ -22,7 +22,6 @@ from attn_dsl.ir.cascade import Cascade, Einsum, Reduction, Sending, Statement
 from attn_dsl.ir.expr import IndexVar
 from attn_dsl.ir.walk import index_names
 from attn_dsl.planning.binding import means_as_sums
-from attn_dsl.planning.contributions import with_own_loops
 from attn_dsl.planning.dependence import Dependence
 from attn_dsl.planning.parting import with_parts
 from attn_dsl.planning.roles import is_feature
@@ -38,7 +37,7 @@ def kernel_form(cascade: Cascade) -> Cascade:
 
 def planned_form(cascade: Cascade) -> Cascade:
     """The same of a cascade in any form."""
-    return with_sendings(with_parts(with_own_loops(means_as_sums(cascade))))
+    return with_sendings(with_parts(means_as_sums(cascade)))
 
 
 def with_sendings(cascade: Cascade) -> Cascade:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from attn_dsl.ir.cascade import Cascade, Output
 from attn_dsl.planning.binding import bind, launch_params
+from attn_dsl.planning.contributions import with_own_loops
 from attn_dsl.planning.dependence import Dependence
 from attn_dsl.planning.extents import Extents, Length, length_of
 from attn_dsl.planning.keyed import kernel_form
 from attn_dsl.planning.partition import KernelPlan, contribution_streams, partition
-from attn_dsl.planning.roles import Roles
+from attn_dsl.planning.roles import Roles, assign_roles
 
 if TYPE_CHECKING:
     from attn_dsl.analysis.passes import PassAnalysis
@@ -157,6 +158,8 @@ def planned(
     params: Params | None = None, presences: Presences = (),
 ) -> ProgramPlan:  # fmt: skip
     """The plan of a cascade as it stands, in whatever form that is."""
-    flow, extents = Dependence(cascade), extents or Extents(cascade)
+    extents = extents or Extents(cascade)
+    cascade = with_own_loops(cascade, assign_roles(Dependence(cascade), extents).streams)
+    flow = Dependence(cascade)
     roles, kernels = partition(cascade, flow, extents)
     return ProgramPlan(cascade, saved, params or {}, presences, flow, roles, kernels, extents)
