@@ -13,6 +13,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from attn_dsl.ir.cascade import Cascade, Einsum
+from attn_dsl.ir.expr import Read
+from attn_dsl.ir.walk import index_names, walk
 from attn_dsl.planning.dependence import Dependence
 from attn_dsl.planning.roles import is_feature
 from attn_dsl.rewrites.part_reduction import part_reduction
@@ -35,12 +37,23 @@ def with_parts(cascade: Cascade) -> Cascade:
 
 
 def _shares_out(flow: Dependence, tensor: str) -> tuple[str, ...]:
-    """The indices that the parts of a result keep that leaves nothing to programs: no sequence, and of features one at most."""
+    """The indices that the parts of a result keep that leaves too little to programs: one with no sequence, and of features
+    one at most; and a sum along diagonals, such as the gradient of a table of distances, which sums a batch as well."""
     statement = _over_sequences(flow, tensor)
-    if statement is None or len(statement.dims) > 1 or _sequences(flow, statement.dims):
+    if statement is None:
         return ()
     over = flow.in_order(_sequences(flow, statement.over))
-    return over if len(over) < len(statement.over) else over[:-1]
+    kept = _sequences(flow, statement.dims)
+    if len(statement.dims) < 2 and not kept:
+        return over if len(over) < len(statement.over) else over[:-1]
+    along = _diagonals(statement, {*kept}, {*over})
+    return tuple(i for i in over if i not in along) if along else ()
+
+
+def _diagonals(statement: Einsum, kept: set[str], over: set[str]) -> set[str]:
+    """The reduced indices that stand in a place with one that is kept: ``K[b, n - i, d]``."""
+    slots = (set(index_names(s)) for n in walk(statement.body) if isinstance(n, Read) for s in n.indices)
+    return {i for names in slots if names & kept for i in names & over}
 
 
 def _beside_others(flow: Dependence, tensors: Iterable[str]) -> dict[str, tuple[str, ...]]:
