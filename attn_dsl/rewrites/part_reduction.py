@@ -117,7 +117,7 @@ class _Parting:
     # parts
 
     def _part(self, statement: Einsum, fold: Fold | None) -> Einsum:
-        dims = (*statement.dims, *self.kept)
+        dims = self._with_kept(statement.dims)
         moved = replace(
             statement,
             target=self.parts[statement.target],
@@ -156,7 +156,8 @@ class _Parting:
         return self.copies[tensor, results]
 
     def _with_kept(self, dims: tuple[str, ...]) -> tuple[str, ...]:
-        return (*dims, *(k for k in self.kept if k not in dims))
+        """In front, so that features stay innermost."""
+        return (*(k for k in self.kept if k not in dims), *dims)
 
     def _depends(self, tensor: str, results: frozenset[str]) -> bool:
         """Whether a pointwise tensor is made of these results."""
@@ -201,7 +202,7 @@ class _Parting:
     # combining
 
     def _combined(self, statement: Einsum, fold: Fold | None) -> Einsum:
-        part: Expr = whole_read(self.parts[statement.target], (*statement.dims, *self.kept))
+        part: Expr = whole_read(self.parts[statement.target], self._with_kept(statement.dims))
         if fold is not None:
             operator = "mul" if fold.kind == "ratio" else "add"
             for correction in self._corrections(fold):
