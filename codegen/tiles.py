@@ -19,7 +19,7 @@ from attn_dsl.analysis.iteration import IterationPlan
 from attn_dsl.ir.expr import Expr
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, slots=True, repr=False)
 class Node:
     """One value. ``attributes`` hold what is not a node (a constant, an axis, a tensor's name); ``name`` is
     the user's name for it, where it has one, and ``comment`` the statement it comes from."""
@@ -34,7 +34,7 @@ class Node:
     comment: str | None = None
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, slots=True, repr=False)
 class State:
     """A value carried round loops, of dtype f32 or f64 (i32 for counts, bool for presence)."""
 
@@ -45,7 +45,7 @@ class State:
     comment: str | None = None
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, slots=True, repr=False)
 class Assign:
     """``state = value``."""
 
@@ -53,7 +53,7 @@ class Assign:
     value: Node
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, slots=True, repr=False)
 class Store:
     """Write a tile: ``offset`` in elements from the tensor's base, where ``mask`` holds (None: everywhere).
     ``adds``: to what is there, where lanes may share a place."""
@@ -78,7 +78,7 @@ class Visits:
     share: str
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, slots=True, repr=False)
 class Loop:
     """``for counter in range(count)``: the body runs once a tile; ``condition`` skips it where false. ``visits`` says
     the same as these, for those who count."""
@@ -95,7 +95,7 @@ class Loop:
 Item = Node | Assign | Store | Loop | State
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, slots=True, repr=False)
 class Block:
     """Straight-line items. ``order``: blocks of larger order see the values of smaller ones."""
 
@@ -104,7 +104,7 @@ class Block:
     known: dict[tuple[Any, ...], Node] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class KernelBody:
     """The tile program of one kernel: blocks and loops in order, and the states they carry."""
 

@@ -29,10 +29,10 @@ def _faults(body: KernelBody) -> Iterator[str]:
                 case Assign(state=state, value=value):
                     if state.axes != value.axes or state.dtype != value.dtype:
                         yield f"{state.name}: {state.dtype}{state.axes} is given {value.dtype}{value.axes}"
-                case Store(tensor=tensor, offset=offset, value=value, mask=mask):
+                case Store(tensor=tensor, offset=offset, value=value, mask=mask, adds=adds):
                     if mask is not None and mask.dtype != "bool":
                         yield f"the mask of a store to {tensor} is {mask.dtype}"
-                    if not {*value.axes} <= {*offset.axes}:
+                    if not adds and not {*value.axes} <= {*offset.axes}:
                         yield f"a store to {tensor} of {value.axes} at places of {offset.axes}"
                 case _:
                     pass

@@ -63,7 +63,7 @@ def assert_same(before: Cascade, after: Cascade, arguments: Mapping[str, Tensor]
 
 def test_a_sum() -> None:
     result = parted("O[i] += A[i,p,q] where q <= p", "O[i]", ("O",), ("p",))
-    after = "O_part[i,p] += A[i,p,q] where q <= p\nO[i] += O_part[i,p]"
+    after = "O_part[p,i] += A[i,p,q] where q <= p\nO[i] += O_part[p,i]"
     assert_rewritten(result, after, "O[i]", DECLARATIONS)
 
 
