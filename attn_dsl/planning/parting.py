@@ -43,10 +43,9 @@ def _shares_out(flow: Dependence, tensor: str) -> tuple[str, ...]:
     if statement is None:
         return ()
     over = flow.in_order(_sequences(flow, statement.over))
-    kept = _sequences(flow, statement.dims)
-    if len(statement.dims) < 2 and not kept:
+    if len(statement.dims) < 2 and not _sequences(flow, statement.dims):
         return over if len(over) < len(statement.over) else over[:-1]
-    along = _diagonals(statement, {*kept}, {*over})
+    along = _diagonals(statement, {*statement.dims}, {*over})
     return tuple(i for i in over if i not in along) if along else ()
 
 
