@@ -49,11 +49,12 @@ def describe_all_passes(plan: ProgramPlan) -> str:
 
 
 def _heading(plan: ProgramPlan, kernel: KernelPlan, number: int) -> str:
-    tile = f"tile of {', '.join(kernel.rows)}"
-    each = f"{', '.join(kernel.programs)} and {tile}" if kernel.programs else tile
+    tile = f"tile of {', '.join(kernel.rows)}" if kernel.rows else ""
+    each = " and ".join(filter(None, (", ".join(kernel.programs), tile)))
     sent = (plan.cascade.sending(t) for t in kernel.targets)
     stores = (*kernel.stores, *dict.fromkeys(s.tensor for s in sent if s is not None))
-    return f"kernel {number}: a program for each {each}; stores {', '.join(stores)}"
+    programs = f"a program for each {each}" if each else "one program"
+    return f"kernel {number}: {programs}; stores {', '.join(stores)}"
 
 
 def passes(plan: ProgramPlan, kernel: KernelPlan) -> str:

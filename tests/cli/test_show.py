@@ -115,3 +115,10 @@ def test_what_each_stage_hands_on(file: Path, stage: str) -> None:
         "normal": "exp2",
     }
     assert (told[stage] if stage != "cascade" else "output O") in output
+
+
+def test_a_kernel_without_rows_is_one_program(tmp_path: Path) -> None:
+    path = tmp_path / "loss.attn"
+    path.write_text("attention loss\ninput X[b, i, d]\nL[] += X[b,i,d] * X[b,i,d]\noutput L[]\n")
+    output = show(path, "--plan").output
+    assert "one program; stores L\n" in output and "tile of ;" not in output
