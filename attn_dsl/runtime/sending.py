@@ -49,7 +49,8 @@ def _sent(statement: Einsum, given: Tensors, sizes: Sizes) -> Tensor:
     extents = [sizes[d] for d in statement.dims]
     shape = [extents[at] for at in plain]
     order = [*varying, *(_name(statement.keys[at]) for at in plain)]
-    amounts = amounts.permute([dims.index(n) for n in order]).reshape(-1, *shape)
+    amounts = amounts.permute([dims.index(n) for n in order])
+    amounts = amounts.reshape(prod(sizes[n] for n in varying), *shape)
     count = prod(extents[at] for at in computed)
     place = amounts.new_zeros([sizes[n] for n in varying], dtype=torch.int64)
     inside = torch.ones_like(place, dtype=torch.bool)
