@@ -178,11 +178,12 @@ class _Kernel:
 def passes_as_written(cascade: Cascade) -> int | None:
     """The passes of the cascade as its file says it, without any rewriting and without folds; None where it cannot be
     cut into kernels in that form."""
-    from attn_dsl.planning.keyed import planned_form
+    from attn_dsl.planning.binding import means_as_sums
+    from attn_dsl.planning.keyed import with_sendings
     from attn_dsl.planning.plan import planned
 
     try:
-        plan = planned(planned_form(cascade))
+        plan = planned(with_sendings(means_as_sums(cascade)))
     except NotLoweredError:
         return None
     found = filter(None, map(plan.streams, plan.kernels))

@@ -104,7 +104,7 @@ class _Reverse:
         self._rows = frozenset(row for row, _ in self._pairs)
         self._keys = frozenset(key for _, key in self._pairs)
         # The reductions that kernels give, as they are cut.
-        self._streamed = frozenset(assign_roles(Dependence(with_parts(whole)), extents).streamed)
+        self._streamed = frozenset(assign_roles(Dependence(with_parts(whole, extents)), extents).streamed)
         self._kinds = Kinds(forward)
         self._active = active_tensors(forward, wanted)
         self._adjoint = Adjoint(self._active.__contains__, lambda r: presence(r, forward) == TRUE)

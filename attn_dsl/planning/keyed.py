@@ -23,21 +23,14 @@ from attn_dsl.ir.expr import IndexVar
 from attn_dsl.ir.walk import index_names
 from attn_dsl.planning.binding import means_as_sums
 from attn_dsl.planning.dependence import Dependence
-from attn_dsl.planning.parting import with_parts
 from attn_dsl.planning.roles import is_feature
 from attn_dsl.rewrites import normal_form
 from attn_dsl.rewrites.definitions import fresh_name, statement_reads
 
 
 def kernel_form(cascade: Cascade) -> Cascade:
-    """The normal form in which kernels are planned: means as sums over counts, reductions in parts, keyed sums as rows
-    and places."""
-    return planned_form(normal_form(cascade))
-
-
-def planned_form(cascade: Cascade) -> Cascade:
-    """The same of a cascade in any form."""
-    return with_sendings(with_parts(means_as_sums(cascade)))
+    """The normal form in which kernels are planned: means as sums over counts, keyed sums as rows and places."""
+    return with_sendings(means_as_sums(normal_form(cascade)))
 
 
 def with_sendings(cascade: Cascade) -> Cascade:

@@ -2,6 +2,7 @@
 
     d_slope[h] += dS[b,h,i,j] * (i - j)     in parts [h,b,i], by the kernel of d_Q[b,h,i,d], which has these pairs at hand
     loss += X[b,i,d] ** 2                   in parts [b,i], then [b], since the result keeps nothing to share out
+    d_sink[h] += dO[b,h,i,e] * ...          in parts [h,b,i], since heads are few, for programs and for the lanes of a tile
 
 A part is stored, and what combines parts is another kernel: no program adds to what another has written, so the result
 has the same bits every time.
@@ -11,42 +12,70 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 
 from attn_dsl.ir.cascade import Cascade, Einsum
 from attn_dsl.ir.expr import Read
 from attn_dsl.ir.walk import index_names, walk
 from attn_dsl.planning.dependence import Dependence
+from attn_dsl.planning.extents import Extents, Length
 from attn_dsl.planning.roles import is_feature
 from attn_dsl.rewrites.part_reduction import part_reduction
 
 
-def with_parts(cascade: Cascade) -> Cascade:
+def with_parts(cascade: Cascade, extents: Extents) -> Cascade:
     """The cascade with every reduction in parts that would leave programs without work, or make pairs anew that another
     reduction has."""
     flow = Dependence(cascade)
-    pending = {t: kept for t in flow.reductions if (kept := _shares_out(flow, t))}
+    pending = {t: kept for t in flow.reductions if (kept := _shares_out(flow, extents, t))}
     pending |= _beside_others(flow, [t for t in flow.reductions if t not in pending])
+    order = sorted(flow.in_order(flow.places), key=partial(is_feature, flow))  # features stay innermost
     for tensor, first in pending.items():
         kept = first
-        while kept and (found := part_reduction(cascade, (tensor,), kept)) is not None:
+        while kept and (found := part_reduction(cascade, (tensor,), kept, tuple(order))) is not None:
             known = {s.target for s in cascade.statements}
             new = next(s.target for s in found.statements if s.target not in known)
             cascade = replace(found, parted=(*cascade.parted, new))
-            kept = kept[:-1]  # what combines the parts has several sequences still
+            lengths = [i for i in kept if extents.length(i, _guess(flow, i)) > Length.FEW]
+            kept = kept[:-1] if len(lengths) > 1 else ()  # what combines the parts goes through several still
     return cascade
 
 
-def _shares_out(flow: Dependence, tensor: str) -> tuple[str, ...]:
-    """The indices that the parts of a result keep that leaves too little to programs: one with no sequence, and of features
-    one at most; and a sum along diagonals, such as the gradient of a table of distances, which sums a batch as well."""
+def _shares_out(flow: Dependence, extents: Extents, tensor: str) -> tuple[str, ...]:
+    """The indices that the parts of a result keep that leaves too little to programs: one with no sequence but short ones, and
+    of features one at most; and a sum along diagonals, such as the gradient of a table of distances, which sums a batch as
+    well."""
     statement = _over_sequences(flow, tensor)
     if statement is None:
         return ()
-    over = flow.in_order(_sequences(flow, statement.over))
-    if len(statement.dims) < 2 and not _sequences(flow, statement.dims):
-        return over if len(over) < len(statement.over) else over[:-1]
+    over, own = flow.in_order(_sequences(flow, statement.over)), _sequences(flow, statement.dims)
+    if len(statement.dims) - len(own) < 2 and not _follows(flow, tensor, over):
+        kept = over if _is_lesser(flow, tensor, {*statement.dims, *over}) else over[:-1]
+        if kept and all(extents.length(i, _guess(flow, i)) <= Length.FEW for i in own):
+            return kept
     along = _diagonals(statement, {*statement.dims}, {*over})
     return tuple(i for i in over if i not in along) if along else ()
+
+
+def _follows(flow: Dependence, tensor: str, over: tuple[str, ...]) -> bool:
+    """Whether a reduction is made of others over the same sequences, as a softmax's sum follows its maximum."""
+    made_of = flow.ancestors(tensor)
+    return any(t in made_of and flow.over(t) & {*over} for t in flow.reductions)
+
+
+def _is_lesser(flow: Dependence, tensor: str, dims: set[str]) -> bool:
+    """Whether a tensor over these indices is less than one of the inputs that it is made of."""
+    made_of = flow.ancestors(tensor)
+    return any(i.name in made_of and dims < {*i.dims} for i in flow.cascade.inputs)
+
+
+def _guess(flow: Dependence, index: str) -> Length:
+    """The class of an extent that is not known: heads stand before the positions that they are heads of, and their value
+    means nothing."""
+    layouts = ([i for a in t.axes for i in a.indices] for t in flow.cascade.inputs)
+    sequences = [_sequences(flow, dims) for dims in layouts if index in dims]
+    before = any(dims[-1] != index for dims in sequences if index in dims)
+    return Length.FEW if before and index not in flow.positional else Length.MANY
 
 
 def _diagonals(statement: Einsum, kept: set[str], over: set[str]) -> set[str]:

@@ -13,6 +13,7 @@ from attn_dsl.planning.contributions import with_own_loops
 from attn_dsl.planning.dependence import Dependence
 from attn_dsl.planning.extents import Extents, Length, length_of
 from attn_dsl.planning.keyed import kernel_form
+from attn_dsl.planning.parting import with_parts
 from attn_dsl.planning.partition import KernelPlan, contribution_streams, partition
 from attn_dsl.planning.roles import Roles, assign_roles
 
@@ -159,6 +160,7 @@ def planned(
 ) -> ProgramPlan:  # fmt: skip
     """The plan of a cascade as it stands, in whatever form that is."""
     extents = extents or Extents(cascade)
+    cascade = with_parts(cascade, extents)
     cascade = with_own_loops(cascade, assign_roles(Dependence(cascade), extents).streams)
     flow = Dependence(cascade)
     roles, kernels = partition(cascade, flow, extents)

@@ -31,12 +31,14 @@ from attn_dsl.rewrites.definitions import fresh_name, map_expressions, statement
 _IDENTITY: dict[Reduction | None, float] = {Reduction.MAX: -inf, Reduction.MIN: inf}
 
 
-def part_reduction(cascade: Cascade, tensors: tuple[str, ...], kept: tuple[str, ...]) -> Cascade | None:
+def part_reduction(
+    cascade: Cascade, tensors: tuple[str, ...], kept: tuple[str, ...], order: tuple[str, ...] = ()
+) -> Cascade | None:
     """The cascade with these reductions in parts over the indices ``kept``, each with those of ``tensors`` it follows.
-    None where one of them is no reduction over these indices, or cannot be taken in parts."""
+    ``order``: of all indices, the one in which a part has them; else those kept are in front. None where one of them is no reduction over these indices, or cannot be taken in parts."""
     if not kept or not all(_is_partable(cascade, t, kept) for t in tensors):
         return None
-    return _Parting(cascade, tensors, kept).run()
+    return _Parting(cascade, tensors, kept, order).run()
 
 
 def _is_partable(cascade: Cascade, tensor: str, kept: tuple[str, ...]) -> bool:
@@ -64,6 +66,7 @@ class _Parting:
     cascade: Cascade
     tensors: tuple[str, ...]
     kept: tuple[str, ...]
+    order: tuple[str, ...] = ()
     parts: dict[str, str] = field(default_factory=dict[str, str])
     bases: dict[str, Expr] = field(default_factory=dict[str, Expr])
     copies: dict[tuple[str, frozenset[str]], str] = field(
@@ -156,8 +159,8 @@ class _Parting:
         return self.copies[tensor, results]
 
     def _with_kept(self, dims: tuple[str, ...]) -> tuple[str, ...]:
-        """In front, so that features stay innermost."""
-        return (*(k for k in self.kept if k not in dims), *dims)
+        found = (*(k for k in self.kept if k not in dims), *dims)
+        return tuple(sorted(found, key=self.order.index)) if self.order else found
 
     def _depends(self, tensor: str, results: frozenset[str]) -> bool:
         """Whether a pointwise tensor is made of these results."""
