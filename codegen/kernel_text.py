@@ -1,4 +1,4 @@
-"""What the printers of all targets take: a kernel's tile program with its arguments and the lengths of its axes."""
+"""What the printers of all targets take: a kernel's tile program with its arguments and its axes."""
 
 from __future__ import annotations
 
@@ -7,24 +7,30 @@ from dataclasses import dataclass
 from attn_dsl.codegen.naming import Namer
 from attn_dsl.codegen.program import Argument
 from attn_dsl.codegen.specialisation import Specialisation
-from attn_dsl.codegen.tiles import KernelBody
+from attn_dsl.codegen.tiles import Axis, KernelBody
 from attn_dsl.planning.plan import ProgramPlan
 from attn_dsl.version import __version__
 
 
 @dataclass(frozen=True, slots=True)
 class KernelText:
-    """One kernel to print: its tile program, the lengths of its axes, its arguments and constants, the tiles of its
-    rows, which are innermost in the grid, if what it sends to computed places meets only within them, and the names
-    that are given."""
+    """One kernel to print: its tile program, the axes of its tiles in their order, its arguments and constants, the tiles of
+    its rows, which are innermost in the grid, if what it sends to computed places meets only within them, the names
+    that are given, and what is told of it above its text."""
 
     name: str
     body: KernelBody
-    lengths: dict[str, str]
+    axes: tuple[Axis, ...]
     arguments: tuple[Argument, ...]
     constants: tuple[tuple[str, int], ...]
     rows: tuple[tuple[str, int], ...]
     namer: Namer
+    told: tuple[str, ...] = ()
+
+    @property
+    def lanes(self) -> dict[str, int]:
+        """Of every axis."""
+        return {axis.name: axis.lanes for axis in self.axes}
 
 
 def header(plan: ProgramPlan, spec: Specialisation) -> list[str]:

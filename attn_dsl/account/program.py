@@ -12,12 +12,12 @@ from attn_dsl.account.presences import with_presences, without_certainties
 from attn_dsl.account.tiles import Rows, TileCount, count_tiles
 from attn_dsl.account.unknown import is_known, loosened
 from attn_dsl.account.values import Facts
-from attn_dsl.account.work import Counter, Work
+from attn_dsl.account.work import Work, WorkCounter
 from attn_dsl.analysis.passes import analyse_passes
 from attn_dsl.analysis.report import describe_passes
 from attn_dsl.codegen.generation import LoweredKernel, Lowering
 from attn_dsl.codegen.program import COLLECTED
-from attn_dsl.codegen.tiles import Loop, Visits
+from attn_dsl.codegen.tiles import Loop, Share, Visits
 from attn_dsl.errors import NotLoweredError
 from attn_dsl.ir.cascade import Cascade
 from attn_dsl.ir.dtypes import width
@@ -60,7 +60,7 @@ class _Kernel:
         self.kernel, self.lowering = kernel, lowering
         self.facts = with_presences(facts, lowering.plan.flow, guards)
         self.tensor_bytes, self.written, self.on_cpu = tensor_bytes, written, on_cpu
-        self.counter = Counter(kernel, facts.sizes)
+        self.counter = WorkCounter(kernel, facts.sizes)
         self.row_tiles = dict(kernel.tiles.rows)
         self.programs = prod(
             -(-prod(facts.sizes[i] for i in factor.indices) // factor.tile) for factor in kernel.launch.grid
@@ -104,16 +104,22 @@ class _Kernel:
     def _loop(self, loop: Loop) -> None:
         visits = loop.visits
         found = self._counted(visits)
-        runs = {"full": found.tiles.full, "rest": found.tiles.partial, "all": found.tiles.visited}[
-            visits.share
-        ]
-        tested = {"full": runs, "rest": found.tiles.tested - found.tiles.full, "all": found.tiles.tested}
+        runs = {
+            Share.FULL: found.tiles.full,
+            Share.REST: found.tiles.partial,
+            Share.ALL: found.tiles.visited,
+        }[visits.share]
+        tested = {
+            Share.FULL: runs,
+            Share.REST: found.tiles.tested - found.tiles.full,
+            Share.ALL: found.tiles.tested,
+        }
         self.executed.add(self.counter.executed(loop.prepare), tested[visits.share])
         self.executed.add(self.counter.executed(loop.body), runs)
         needed = self.counter.needed(loop.body)
         used = self.shares[self._key(visits)]
         self.useful.add(needed, runs * used)
-        if visits.share != "full":  # the two loops of one plan are one, were there no mask
+        if visits.share is not Share.FULL:  # the two loops of one plan are one, were there no mask
             self.unmasked.add(self.counter.executed(loop.body), found.tiles.total)
             self.unmasked.add(self.counter.executed(loop.prepare), found.tiles.total)
             area = prod(self.row_tiles.values()) * prod(self.kernel.tiles.streams[s] for s in visits.stream)

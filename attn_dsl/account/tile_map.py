@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from attn_dsl.account.tiles import Range, Rows, Visiting
 from attn_dsl.account.values import Array, Facts, evaluate
-from attn_dsl.codegen.tiles import Visits
+from attn_dsl.codegen.tiles import Share, Visits
 
 
 class TileKind(IntEnum):
@@ -50,7 +50,7 @@ def _line(visiting: Visiting) -> tuple[Array, Array]:
 def _box(visiting: Visiting) -> tuple[Array, Array]:
     """Where all the ranges have a tile, each along its own index."""
     visited: Array = np.True_
-    full: Array = np.bool_(visiting.visits.share != "all")
+    full: Array = np.bool_(visiting.visits.share is not Share.ALL)
     for stream, found in visiting.box().items():
         here, here_full = _inside(visiting, stream, found)
         visited, full = visited & here, full & here_full

@@ -20,7 +20,7 @@ from attn_dsl.account.values import Array, Facts, Grid, axis_values, evaluate, g
 from attn_dsl.analysis.interval import Extremum, interval_test
 from attn_dsl.analysis.iteration import Term
 from attn_dsl.analysis.logic import conjunction
-from attn_dsl.codegen.tiles import Visits
+from attn_dsl.codegen.tiles import Share, Visits
 from attn_dsl.ir.expr import Expr, IndexVar, Op
 
 _NEVER = 2**30
@@ -114,7 +114,7 @@ class Visiting:
 
     def ranges(self) -> list[Range]:
         """The tiles of all terms along the only stream index, each tile in one range."""
-        mixed = self.visits.share != "all"
+        mixed = self.visits.share is not Share.ALL
         found = (
             self._range(t, self.visits.stream[0], full=mixed and not t.residual)
             for t in self.visits.plan.terms
@@ -137,7 +137,10 @@ class Visiting:
         """The tiles along each stream index; those without a mask are of the first term."""
         box: dict[str, Range] = {}
         for stream in self.visits.stream:
-            found = [self._range(t, stream, full=self.visits.share != "all") for t in self.visits.plan.terms]
+            found = [
+                self._range(t, stream, full=self.visits.share is not Share.ALL)
+                for t in self.visits.plan.terms
+            ]
             first, end = found[0].first, np.where(found[0].first < found[0].end, found[0].end, 0)
             for other in found[1:]:
                 first = np.minimum(first, other.first)
@@ -151,7 +154,7 @@ class Visiting:
         inside = np.ones((), dtype=np.int64)
         for found in ranges.values():
             inside = inside * (found.full_end - found.full_first)
-        unmasked = self._sum(inside) if self.visits.share != "all" else 0
+        unmasked = self._sum(inside) if self.visits.share is not Share.ALL else 0
         between = np.ones((), dtype=np.int64)
         for first, end in box.values():
             between = between * (end - first)

@@ -9,9 +9,9 @@ from attn_dsl.account.model import Tiling
 from attn_dsl.account.tiles import Rows, count_tiles
 from attn_dsl.account.unknown import is_known, loosened
 from attn_dsl.account.values import Facts
-from attn_dsl.codegen.defaults import share_lanes
 from attn_dsl.codegen.generation import LoweredKernel, Lowering
-from attn_dsl.codegen.tiles import Loop, Visits
+from attn_dsl.codegen.schedule.tiling import share_lanes
+from attn_dsl.codegen.tiles import Loop, Share, Visits
 
 LEAST, MOST = 16, 256  # lanes of a tile's side
 
@@ -53,7 +53,7 @@ def _tiling(kernel: LoweredKernel, visits: Visits, facts: Facts, row: int, strea
     lanes = dict(share_lanes(visits.stream, stream))
     seen = visits if is_known(visits, facts) else loosened(visits, facts)
     try:
-        tiles = count_tiles(replace(seen, share="all"), rows, lanes, facts)
+        tiles = count_tiles(replace(seen, share=Share.ALL), rows, lanes, facts)
     except (TooManyPoints, KeyError):
         return None
     pairs = 1

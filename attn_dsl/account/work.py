@@ -11,16 +11,33 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import prod
 
-from attn_dsl.codegen.cpu.footprint import stack_bytes
 from attn_dsl.codegen.generation import LoweredKernel
 from attn_dsl.codegen.numbers import is_float
-from attn_dsl.codegen.program import Pointer
-from attn_dsl.codegen.tiles import Block, Loop, Node, Store, living_nodes, roots_of
+from attn_dsl.codegen.targets.cpu.footprint import stack_bytes
+from attn_dsl.codegen.tiles import (
+    Apply,
+    Argument,
+    Block,
+    Const,
+    Counter,
+    Current,
+    Dot,
+    Lanes,
+    Load,
+    Node,
+    Part,
+    Program,
+    Reduce,
+    Store,
+    TileSize,
+    living_nodes,
+    roots_of,
+)
 from attn_dsl.ir.dtypes import width
 from attn_dsl.ir.operators import OPERATORS, Cost
 
 _SPECIAL = frozenset(o.name for o in OPERATORS.values() if o.cost is not Cost.STEP)
-_FREE = frozenset({"const", "argument", "state", "counter", "block", "program", "arange", "load"})
+Free = Const | Argument | Current | Counter | TileSize | Program | Part | Lanes
 
 
 @dataclass(slots=True)
@@ -58,17 +75,13 @@ class Work:
         return self.simple + self.special
 
 
-class Counter:
+class WorkCounter:
     """The work of one kernel's blocks."""
 
     def __init__(self, kernel: LoweredKernel, sizes: Mapping[str, int]) -> None:
         self.body = kernel.text.body
-        constants = dict(kernel.text.constants)
-        self.lanes = {a: _product_of(text, constants) for a, text in kernel.text.lengths.items()}
+        self.lanes = kernel.text.lanes
         self.extents = {a: sizes[a] if a in kernel.tiles.whole else n for a, n in self.lanes.items()}
-        self.tensors = {
-            a.name: a.source.tensor for a in kernel.text.arguments if isinstance(a.source, Pointer)
-        }
         self._alive = living_nodes(self.body)
 
     def executed(self, block: Block) -> Work:
@@ -83,31 +96,28 @@ class Counter:
         work = Work()
         for item in block.items:
             match item:
-                case Node() if id(item) in self._alive:
+                case Node() if item in self._alive:
                     self._node(work, item, lanes)
-                case Store(tensor=pointer, offset=offset, value=value):
-                    axes = {*offset.axes, *value.axes}
-                    _count(
-                        work.stores, self.tensors[pointer], prod(lanes[a] for a in axes) * width(value.dtype)
-                    )
+                case Store(access=access, value=value, places=places):
+                    axes = {a for n in (*places, value) for a in n.axes}
+                    _count(work.stores, access.tensor, prod(lanes[a] for a in axes) * width(value.dtype))
                 case _:
                     pass
         return work
 
     def _node(self, work: Work, node: Node, lanes: Mapping[str, int]) -> None:
         match node.operation:
-            case "dot":
-                reduced, dtype, _ = node.attributes
-                points = prod(lanes[a] for a in {*node.axes, *reduced})
-                _count(work.products, dtype, 2 * points)
-            case "load":
+            case Dot(over=over, operand=operand):
+                points = prod(lanes[a] for a in {*node.axes, *over})
+                _count(work.products, operand, 2 * points)
+            case Load(access=access):
                 amount = prod(lanes[a] for a in node.axes) * width(node.dtype)
-                _count(work.loads, self.tensors[node.attributes[0]], amount)
-            case name if name in _FREE or not node.axes and name != "reduce":
-                pass
-            case "reduce":
+                _count(work.loads, access.tensor, amount)
+            case Reduce():
                 work.simple += prod(lanes[a] for a in node.operands[0].axes)
-            case name if name in _SPECIAL and is_float(node.dtype):
+            case operation if isinstance(operation, Free) or not node.axes:
+                pass
+            case Apply(name=name) if name in _SPECIAL and is_float(node.dtype):
                 work.special += prod(lanes[a] for a in node.axes)
             case _:
                 work.simple += prod(lanes[a] for a in node.axes)
@@ -117,32 +127,28 @@ class Counter:
         computation and their last use."""
         if on_cpu:
             return stack_bytes(self.body, self.lanes)
-        blocks = (b for i in self.body.items for b in ((i.prepare, i.body) if isinstance(i, Loop) else (i,)))
+        blocks = self.body.blocks
         states = sum(prod(self.lanes[a] for a in s.axes) * width(s.dtype) for s in self.body.states)
         return states + max((self._peak(block) for block in blocks), default=0)
 
     def _peak(self, block: Block) -> int:
-        nodes = [i for i in block.items if isinstance(i, Node) and id(i) in self._alive]
-        last: dict[int, int] = {}
+        nodes = [i for i in block.items if isinstance(i, Node) and i in self._alive]
+        last: dict[Node, int] = {}
         for at, node in enumerate(nodes):
-            last.update((id(operand), at) for operand in node.operands)
-        last.update((id(n), len(nodes)) for n in roots_of(block))
+            last.update((operand, at) for operand in node.operands)
+        last.update((n, len(nodes)) for n in roots_of(block))
         held, peak = 0, 0
         ends: dict[int, int] = {}
         for at, node in enumerate(nodes):
-            if node.operation in _FREE - {"load"} or not node.axes:
+            if isinstance(node.operation, Free) or not node.axes:
                 continue
             size = prod(self.lanes[a] for a in node.axes) * width(node.dtype)
             held += size
             peak = max(peak, held)
-            ends[last.get(id(node), at)] = ends.get(last.get(id(node), at), 0) + size
+            ends[last.get(node, at)] = ends.get(last.get(node, at), 0) + size
             held -= ends.pop(at, 0)
         return peak
 
 
 def _count(table: dict[str, float], key: str, amount: float) -> None:
     table[key] = table.get(key, 0) + amount
-
-
-def _product_of(text: str, constants: Mapping[str, int]) -> int:
-    return prod(constants[name] for name in text.split(" * "))

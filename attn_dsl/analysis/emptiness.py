@@ -1,7 +1,10 @@
 """Sums of nothing: where a kernel computes 0 anyway for what does not exist, it need not ask whether it does.
 
-D_sum[j] += ...  over no elements        0, which is what is stored for an absent element
-D[j] = D_sum[j] * 0.69 / sqrt(64)        0 too
+    D_sum[j] += ...  over no elements        0, which is what is stored for an absent element
+    D[j] = D_sum[j] * 0.69 / sqrt(64)        0 too
+
+A loop gives 0 for a sum of nothing, since it asks every condition of each element; so does what another kernel has stored.
+Not so a sum within a tile: conditions that hold for all of its elements or for none are not asked there.
 """
 
 from __future__ import annotations
@@ -10,40 +13,39 @@ from collections.abc import Collection
 
 from attn_dsl.analysis.logic import TRUE
 from attn_dsl.analysis.presence import presence
-from attn_dsl.ir.cascade import Cascade, Einsum, Reduction
+from attn_dsl.ir.cascade import Cascade, Einsum
 from attn_dsl.ir.expr import Cast, Const, Detach, Expr, IndexVar, Op, Read
 
 
-def is_zero_where_absent(expr: Expr, cascade: Cascade, corrected: Collection[str] = ()) -> bool:
-    """Whether a kernel's value of an expression is 0 wherever that does not exist. ``corrected``: sums that are
-    multiplied by what is infinite where they are empty."""
+def is_zero_where_absent(expr: Expr, cascade: Cascade, zeros: Collection[str]) -> bool:
+    """Whether a kernel's value of an expression is 0 wherever that does not exist. ``zeros``: the tensors of which it has a 0
+    where they are absent: sums by its loops, and what is stored."""
     if presence(expr, cascade) == TRUE:
         return True
     match expr:
         case Read():
-            return _is_empty_sum(expr, cascade, corrected)
+            return _is_zero(expr, cascade, zeros)
         case Cast(value=value) | Detach(value=value) | Op(name="neg", args=(value,)):
-            return is_zero_where_absent(value, cascade, corrected)
+            return is_zero_where_absent(value, cascade, zeros)
         case Op(name="mul", args=(value, factor)) if _is_number(factor):
-            return is_zero_where_absent(value, cascade, corrected)
+            return is_zero_where_absent(value, cascade, zeros)
         case Op(name="mul", args=(factor, value)) if _is_number(factor):
-            return is_zero_where_absent(value, cascade, corrected)
+            return is_zero_where_absent(value, cascade, zeros)
         case Op(name="div", args=(value, divisor)) if _is_number(divisor):
-            return is_zero_where_absent(value, cascade, corrected)
+            return is_zero_where_absent(value, cascade, zeros)
         case _:
             return False
 
 
-def _is_empty_sum(read: Read, cascade: Cascade, corrected: Collection[str]) -> bool:
+def _is_zero(read: Read, cascade: Cascade, zeros: Collection[str]) -> bool:
     parts = cascade.definitions(read.tensor)
-    plain = [p for p in parts if isinstance(p, Einsum) and not p.is_keyed]
-    at_own = bool(parts) and read.indices == tuple(IndexVar(d) for d in parts[0].dims)
-    if not at_own or len(plain) < len(parts) or read.tensor in corrected:
+    if not parts or read.indices != tuple(IndexVar(d) for d in parts[0].dims):
         return False
-    if all(p.reduce is Reduction.SUM and p.over for p in plain):
+    if read.tensor in zeros:
         return True
-    (part,) = plain[:1]  # what is added element by element is computed whether it exists or not
-    return part.reduce is None and part.where is None and is_zero_where_absent(part.body, cascade, corrected)
+    part = parts[0]  # what is added element by element is computed whether it exists or not
+    pointwise = isinstance(part, Einsum) and len(parts) == 1 and part.reduce is None and not part.is_keyed
+    return pointwise and part.where is None and is_zero_where_absent(part.body, cascade, zeros)
 
 
 def _is_number(expr: Expr) -> bool:

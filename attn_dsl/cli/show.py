@@ -187,7 +187,7 @@ def _tiles(
     cascade: Cascade, presences: Presences, params: Params, dtype: str, sizes: Mapping[str, int], target: str,
 ) -> str:  # fmt: skip
     from attn_dsl.cli.lowering import example_lowering
-    from attn_dsl.codegen.tile_text import tile_text
+    from attn_dsl.codegen.tiles.text import tile_text
 
     lowering = example_lowering(cascade, params, dtype, sizes, _architecture(target), presences)
     return "\n".join(f"kernel {k.text.name}\n{tile_text(k.text.body)}" for k in lowering.kernels)

@@ -49,7 +49,7 @@ def _shares_out(flow: Dependence, extents: Extents, tensor: str) -> tuple[str, .
     if statement is None:
         return ()
     over, own = flow.in_order(_sequences(flow, statement.over)), _sequences(flow, statement.dims)
-    if len(statement.dims) - len(own) < 2 and not _follows(flow, tensor, over):
+    if len(statement.dims) - len(own) < 2 and not _is_folded(flow, tensor, over):
         kept = over if _is_lesser(flow, tensor, {*statement.dims, *over}) else over[:-1]
         if kept and all(extents.length(i, _guess(flow, i)) <= Length.FEW for i in own):
             return kept
@@ -57,10 +57,13 @@ def _shares_out(flow: Dependence, extents: Extents, tensor: str) -> tuple[str, .
     return tuple(i for i in over if i not in along) if along else ()
 
 
-def _follows(flow: Dependence, tensor: str, over: tuple[str, ...]) -> bool:
-    """Whether a reduction is made of others over the same sequences, as a softmax's sum follows its maximum."""
+def _is_folded(flow: Dependence, tensor: str, over: tuple[str, ...]) -> bool:
+    """Whether a reduction and another over the same sequences follow one another, as a softmax's sum does its maximum: they
+    have one loop."""
     made_of = flow.ancestors(tensor)
-    return any(t in made_of and flow.over(t) & {*over} for t in flow.reductions)
+    return any(
+        (t in made_of or tensor in flow.ancestors(t)) and flow.over(t) & {*over} for t in flow.reductions
+    )
 
 
 def _is_lesser(flow: Dependence, tensor: str, dims: set[str]) -> bool:

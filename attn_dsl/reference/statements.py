@@ -106,7 +106,12 @@ def _element(statement: Einsum, scope: Scope) -> Partial:
     """The right-hand side over the statement's space."""
     scope = scope.over(space_of(statement))
     guard = None if statement.where is None else evaluate_expression(statement.where, scope).certainly()
-    return evaluate_expression(statement.body, scope, guard).within(guard)
+    element = evaluate_expression(statement.body, scope, guard)
+    if (
+        element.present is not None and element.value.requires_grad
+    ):  # where one side is absent, the other does not matter
+        element = evaluate_expression(statement.body, scope, both(guard, element.present))
+    return element.within(guard)
 
 
 def reduced(element: Partial, statement: Einsum, kind: Reduction, scope: Scope) -> Partial:

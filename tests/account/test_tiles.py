@@ -11,7 +11,7 @@ import attn_dsl
 from attn_dsl.account.tiles import Rows, count_tiles
 from attn_dsl.analysis.iteration import plan_iteration
 from attn_dsl.analysis.presence import guard
-from attn_dsl.codegen.tiles import Visits
+from attn_dsl.codegen.tiles import Share, Visits
 from tests.account.test_live import made
 from tests.analysis.predicates import SIZES, predicates
 from tests.examples.cases import EXAMPLES
@@ -41,7 +41,7 @@ def test_classification_is_sound(predicate: str, seed: int, tile: tuple[int, int
     plan = plan_iteration(whole, ("j",), facts.params, cascade)
     tested = None if plan.closed_form else whole
     mixed = plan.closed_form and len(plan.terms) > 0
-    visits = Visits(("j",), plan, whole, tested, "rest" if mixed else "all")
+    visits = Visits(("j",), plan, whole, tested, Share.REST if mixed else Share.ALL)
     found = count_tiles(visits, Rows(("u",), (("i", tile[0]),)), {"j": tile[1]}, facts)
     some, every = live_tiles(expected, (tile[0], tile[1], 1))
     assert some <= found.visited <= found.total

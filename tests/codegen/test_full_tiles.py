@@ -10,7 +10,7 @@ import pytest
 from attn_dsl.analysis.logic import PRESENT
 from attn_dsl.cli.lowering import example_lowering
 from attn_dsl.codegen.generation import Lowering
-from attn_dsl.codegen.tiles import Loop
+from attn_dsl.codegen.tiles import Loop, Share
 from attn_dsl.differentiation.reverse import backward
 from attn_dsl.ir.cascade import Cascade
 from attn_dsl.language.load import load_file, load_text
@@ -47,8 +47,10 @@ def test_backward_passes_visit_whole_tiles_without_masks(name: str, architecture
     assert len(kernels) >= 2
     for loops in kernels:
         shares = Counter(loop.visits.share for loop in loops)
-        assert shares["full"] >= 1 and shares["full"] == shares["rest"] and not shares["all"], (name, shares)
-        assert all(loop.condition is None for loop in loops if loop.visits.share == "full")
+        assert (
+            shares[Share.FULL] >= 1 and shares[Share.FULL] == shares[Share.REST] and not shares[Share.ALL]
+        ), (name, shares)
+        assert all(loop.condition is None for loop in loops if loop.visits.share is Share.FULL)
     flags = (str(a.source) for k in lowering.kernels for a in k.launch.arguments if PRESENT in str(a.source))
     assert not [f for f in flags if "_part" not in f]  # nothing of the forward pass; parts are small
 

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 import attn_dsl
-from attn_dsl.codegen.cpu import words as cpp
 from attn_dsl.codegen.naming import Namer, Value
 from attn_dsl.codegen.program import Pointer, Stride
-from attn_dsl.codegen.triton import words as python
+from attn_dsl.codegen.targets.cpu import words as cpp
+from attn_dsl.codegen.targets.triton import words as python
 
 HEADERS = Path(__file__).parents[2] / "templates" / "cpu"
 # Tensor, stream, param and sum of one branch each; every name is in each place once.

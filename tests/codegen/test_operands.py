@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
-
-import attn_dsl
+from attn_dsl.cli.lowering import example_lowering
+from attn_dsl.language.load import load_text
 
 ATTENTION = """attention gated
 input Q[i,d]{q}, K[j,d]{k}, V[j,e], G[j]{g}
@@ -17,10 +16,9 @@ output O[i,e]
 
 
 def keys_of_a_tile(**dtypes: str) -> int:
-    attention = attn_dsl.compile(ATTENTION.format(**{"q": "", "k": "", "g": "", **dtypes}))
-    found = re.search(r"first_j = .* // (\d+)\)", attention.source("triton", "bf16", d=128, e=128))
-    assert found is not None
-    return int(found[1])
+    cascade = load_text(ATTENTION.format(**{"q": "", "k": "", "g": "", **dtypes})).cascade
+    lowering = example_lowering(cascade, None, "bf16", {"d": 128, "e": 128}, "cuda:90", ())
+    return lowering.kernels[0].tiles.streams["j"]
 
 
 def test_a_real_beside_the_products_leaves_the_tile_as_it_is() -> None:

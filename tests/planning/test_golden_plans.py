@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from attn_dsl.cli.lowering import example_lowering, example_params
-from attn_dsl.codegen.tile_text import tile_text
+from attn_dsl.codegen.tiles.text import tile_text
 from attn_dsl.differentiation import backward
 from attn_dsl.errors import NotLoweredError
 from attn_dsl.language.load import load_file

@@ -10,7 +10,7 @@ from attn_dsl.account.tile_map import TileKind, map_tiles
 from attn_dsl.account.tiles import Rows, count_tiles
 from attn_dsl.analysis.iteration import plan_iteration
 from attn_dsl.analysis.presence import guard
-from attn_dsl.codegen.tiles import Visits
+from attn_dsl.codegen.tiles import Share, Visits
 from tests.account.test_live import made
 from tests.analysis.predicates import SIZES, predicates
 
@@ -27,7 +27,7 @@ def test_every_tile_is_as_it_is_counted_and_sound(predicate: str, seed: int, til
     live = np.moveaxis(live, tuple(map(list(SIZES).index, ("u", "i", "j"))), (0, 1, 2))
     plan = plan_iteration(whole, ("j",), facts.params, cascade)
     tested = None if plan.closed_form else whole
-    share = "rest" if plan.closed_form and plan.terms else "all"
+    share = Share.REST if plan.closed_form and plan.terms else Share.ALL
     visits, rows = Visits(("j",), plan, whole, tested, share), Rows(("u",), (("i", tile[0]),))
     kinds = map_tiles(visits, rows, {"j": tile[1]}, facts)
     counted = count_tiles(visits, rows, {"j": tile[1]}, facts)

@@ -1,0 +1,1 @@
+"""From the plan of a kernel to its tile program."""
