@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Triton 3.7.1: tl.max(x) of a tile that holds NaN is the greatest other element, compiled (max.f32 in PTX) and in its interpreter
 # (numpy.nanmax), where torch.amax and tl.maximum(..., propagate_nan=tl.PropagateNan.ALL) give NaN.
-# A tl.reduce with a propagating maximum gives max.NaN.f32, one instruction as well. Here: codegen/triton/functions.py, _greatest.
+# A tl.reduce with a propagating maximum gives max.NaN.f32, one instruction as well. Here: codegen/targets/triton/functions.py, _greatest.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Triton 3.7.1: `a % b` of float32 is exact in the interpreter (numpy.fmod: 1e8 % 3 is 1) and a - trunc(a / b) * b where compiled for
 # NVIDIA: a division, a conversion that cuts, one fused multiply-add, and no loop. The quotient is rounded to 24 bits first, so for
-# 1e8 and 3 that formula gives -2. libdevice.fmod is exact, and has a loop. Here: codegen/triton/functions.py, _remainder.
+# 1e8 and 3 that formula gives -2. libdevice.fmod is exact, and has a loop. Here: codegen/targets/triton/functions.py, _remainder.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -2,7 +2,7 @@
 
 For the rows of each program the bounds of the plan are reduced over its tile, from the least lower to the greatest
 upper bound lie the tiles to visit, from the greatest lower to the least upper those in which every element counts
-(`codegen/ranges.py` does this in the kernel). Where an interval test decides, it is a predicate over tiles, whose
+(`codegen/lowering/ranges.py` does this in the kernel). Where an interval test decides, it is a predicate over tiles, whose
 variables are the ends of a tile and the extremes of what is read in it; how many tiles pass is counted like any
 predicate (`counting.py`), never tile by tile.
 """

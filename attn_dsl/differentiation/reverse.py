@@ -5,7 +5,7 @@ For every statement, from the last to the first, the adjoint of its target is ha
     Z[zd] += f(T[slots], ...)      gives      d_T[slots] += d_Z[zd] * ∂f/∂T      summed over the indices T lacks
 
 All of it is sums, whatever they run over: that a slope of a head collects from all pairs at once is a matter of how
-kernels are cut (`codegen/parting.py`). What an input receives at places that are only known as tensors are read
+kernels are cut (`planning/parting.py`). What an input receives at places that are only known as tensors are read
 (``T[table[i], d]``) is collected by the indices these are computed from, with the places beside it.
 
 (Griewank and Walther, "Evaluating Derivatives", 2008, chapter 3, for programs; that the adjoint of an Einsum is an

@@ -152,14 +152,15 @@ def _is_weight(flow: Dependence, tensor: str) -> bool:
 
 def _is_matrix(flow: Dependence, tensor: Input) -> bool:
     """Whether the input leads from features to features, as a projection does: both of its innermost indices lie
-    innermost wherever else they are, and not only where there are fewer axes (as those of tokens do in a number for
-    each)."""
+    innermost wherever else they are, and somewhere beside what the input does not have, of which they are features (as
+    tokens are not in a number for each)."""
     others = [t.axes for t in (*flow.cascade.inputs, *flow.cascade.outputs) if t.axes != tensor.axes]
+    own = {i for axis in tensor.axes for i in axis.indices}
 
     def is_of_features(axis: Axis) -> bool:
         having = [axes for axes in others if any({*axis.indices} & {*a.indices} for a in axes)]
         innermost = all(axes[-1].indices == axis.indices for axes in having)
-        return innermost and any(len(axes) >= len(tensor.axes) for axes in having)
+        return innermost and any({i for a in axes for i in a.indices} - own for axes in having)
 
     return len(tensor.axes) > 1 and all(is_of_features(axis) for axis in tensor.axes[-2:])
 

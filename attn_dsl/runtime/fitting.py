@@ -1,4 +1,4 @@
-"""Schedules that fit: of a ladder of schedules, the first whose kernels spill no registers.
+"""Schedules that fit: of the refinements of a target, the first whose kernels spill no registers.
 
 How many registers a kernel takes is known only once it is compiled, and one that spills is slower than one with
 smaller tiles. So where the user leaves the tiles open, a program for a GPU is compiled ahead of time as it is
@@ -19,22 +19,11 @@ from attn_dsl.codegen import generate
 from attn_dsl.codegen.program import Kernel, Program
 from attn_dsl.codegen.schedule import Schedule
 from attn_dsl.codegen.specialisation import Specialisation
+from attn_dsl.codegen.targets import target_of
 from attn_dsl.errors import TargetError
 from attn_dsl.planning import ProgramPlan
 from attn_dsl.runtime.ahead_of_time import KernelResources, lower
 from attn_dsl.runtime.cache import Entry
-
-# From the table's own to ever smaller tiles, shared by more warps.
-LADDER = (
-    Schedule(),
-    Schedule(stream_tile=32, num_warps=8, num_stages=2),
-    Schedule(row_tile=64, stream_tile=64, num_warps=8, num_stages=2),
-    Schedule(row_tile=64, stream_tile=32, num_warps=8, num_stages=2),
-    Schedule(row_tile=32, stream_tile=32, num_warps=8, num_stages=1),
-    Schedule(row_tile=16, stream_tile=32, num_warps=8, num_stages=1),
-    Schedule(row_tile=16, stream_tile=16, num_warps=8, num_stages=1),
-    Schedule(row_tile=16, stream_tile=16, num_warps=16, num_stages=1),
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +46,18 @@ class _Fit:
             return None
         most = min(255, 65536 // (32 * self.resources.num_warps))
         held = self.spilled > 0 and self.resources.registers < most and self.schedule.max_registers is None
-        is_cuda = self.resources.architecture.startswith("cuda")
-        return replace(self.schedule, max_registers=most) if held and is_cuda else None
+        can_be_told = target_of(self.resources.architecture).limits_registers
+        return replace(self.schedule, max_registers=most) if held and can_be_told else None
 
 
 def fitted(plan: ProgramPlan, specialisation: Specialisation) -> Program:
-    """The program in which every kernel has the first schedule of the ladder with which it spills nothing, else the
+    """The program in which every kernel has the first of its target's refinements with which it spills nothing, else the
     one with which it spills least. A schedule with which the compiler fails is passed over.
 
     What the user's schedule fixes stays. Raises what ``generate`` and ``lower`` raise.
     """
-    steps = tuple(dict.fromkeys(_over(specialisation.schedule, step) for step in LADDER))
+    refinements = target_of(specialisation.architecture).refinements
+    steps = tuple(dict.fromkeys(_over(specialisation.schedule, step) for step in refinements))
     program = generate(plan, replace(specialisation, schedule=steps[0]))
     best = first = _fits(program, dict.fromkeys(range(len(program.kernels)), steps[0]), specialisation)
 

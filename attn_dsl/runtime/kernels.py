@@ -195,11 +195,12 @@ class Kernels:
         if self._required is not None and self._required[0] == wanted:
             return self._required[1]
         from attn_dsl.codegen import generate
+        from attn_dsl.codegen.targets import target_of
         from attn_dsl.runtime.fitting import fitted
 
         plan, spec = wanted
-        by_gpu = spec.architecture not in ("cpu", "interpreter")
-        program = fitted(plan, spec) if by_gpu else generate(plan, spec)
+        refined = bool(target_of(spec.architecture).refinements)
+        program = fitted(plan, spec) if refined else generate(plan, spec)
         if self.pairs is not None:
             self.pairs.refuse(program, self.cascade, sizes)
         return program

@@ -311,6 +311,13 @@ class ExpressionLowering:
         dtype = join_dtypes(dividend.dtype, divisor.dtype)
         return self._made(f"u{name}", (self.cast(dividend, dtype), self.cast(divisor, dtype)), dtype)
 
+    def tiles(self, lanes: Node, index: str, tile: int, *, up: bool = False) -> Node:
+        """How many tiles of an index so many lanes (none negative) are: whole ones, or ``up`` to the last one begun."""
+        if tile == 1 or value_of(lanes) == 0:
+            return lanes
+        size = self.builder.node(operations.TileSize(index), dtype="i32")
+        return self._made("uceildiv" if up else "ufloordiv", (lanes, size), lanes.dtype)
+
     def _integer_power(self, base: Node, exponent: int) -> Node | None:
         """The small powers of formulas."""
         return self.power(base, exponent) if 1 <= exponent <= 16 else None

@@ -94,19 +94,20 @@ class RangeLowering:
             needed = needed if condition is None else self._op("and", needed, condition)
         low = self._reduce("min", self.expressions.where(needed, bounds.lower, self.const(NEVER)))
         high = self._reduce("max", self.expressions.where(needed, bounds.upper, self.const(-1)))
-        size = self.const(tile)
-        first = self.expressions.divide("floordiv", low, size)
-        end = self._op("max", self.expressions.divide("floordiv", self._op("add", high, size), size), first)
+        first = self.expressions.tiles(low, index, tile)
+        beyond = self._op("add", high, self.const(1))
+        end = self._op("max", self.expressions.tiles(beyond, index, tile, up=True), first)
         named(first, f"first_{index}")
         named(end, f"end_{index}")
         if not full:
             return TileRange(first, end, first, first)
-        found = self._full(bounds, exists, first, end, tile)
+        found = self._full(bounds, exists, TileRange(first, end, first, end), index, tile)
         named(found.full_first, f"full_first_{index}")
         named(found.full_end, f"full_end_{index}")
         return found
 
-    def _full(self, bounds: RowBounds, exists: Node, first: Node, end: Node, tile: int) -> TileRange:
+    def _full(self, bounds: RowBounds, exists: Node, some: TileRange, index: str, tile: int) -> TileRange:
+        """The tiles of a range that need no mask."""
         lower, upper = bounds.lower, bounds.upper
         if bounds.needed is not None:
             lower = self.expressions.where(bounds.needed, lower, self.const(NEVER))
@@ -115,12 +116,11 @@ class RangeLowering:
             lower = self._reduce("max", self.expressions.where(exists, lower, self.const(0)))
         if upper.axes:
             upper = self._reduce("min", self.expressions.where(exists, upper, self.const(NEVER)))
-        size = self.const(tile)
-        start = self._op("add", self._op("max", lower, self.const(0)), self.const(tile - 1))
-        full_first = self._clip(self.expressions.divide("floordiv", start, size), first, end)
+        start = self._op("max", lower, self.const(0))
+        full_first = self._clip(self.expressions.tiles(start, index, tile, up=True), some.first, some.end)
         stop = self._op("max", self._op("add", upper, self.const(1)), self.const(0))
-        full_end = self._clip(self.expressions.divide("floordiv", stop, size), full_first, end)
-        return TileRange(first, end, full_first, full_end)
+        full_end = self._clip(self.expressions.tiles(stop, index, tile), full_first, some.end)
+        return TileRange(some.first, some.end, full_first, full_end)
 
     def _clip(self, node: Node, low: Node, high: Node) -> Node:
         return self._op("min", self._op("max", node, low), high)
@@ -136,7 +136,7 @@ class RangeLowering:
             node = self.context.builder.node(Reduce(operator, axis), node, axes=tuple(rest), dtype=node.dtype)
         return node
 
-    def disjoint(self, ranges: list[TileRange]) -> list[TileRange]:
+    def disjoint(self, ranges: list[TileRange], index: str) -> list[TileRange]:
         """The same tiles, each once, in ascending order."""
         ordered = list(ranges)
         for end in range(len(ordered) - 1, 0, -1):
@@ -149,12 +149,19 @@ class RangeLowering:
             end = self._op("max", item.end, first) if reached is not None else item.end
             full_first = self._clip(item.full_first, first, end) if reached is not None else item.full_first
             full_end = self._clip(item.full_end, full_first, end) if reached is not None else item.full_end
+            for node, name in (
+                (first, "first"),
+                (end, "end"),
+                (full_first, "full_first"),
+                (full_end, "full_end"),
+            ):
+                named(node, f"{name}_{index}_of_{len(result) + 1}")
             result.append(TileRange(first, end, full_first, full_end))
             reached = end
         return result
 
     def _sorted_pair(self, a: TileRange, b: TileRange) -> tuple[TileRange, TileRange]:
-        swap = self._op("lt", b.first, a.first)
+        swap = named(self._op("lt", b.first, a.first), "swapped")
         pick = self.expressions.where
         return (
             TileRange(

@@ -102,6 +102,10 @@ class _Addressing:
         terms.sort(key=lambda n: (n.block.order, len(n.axes)))
         offset = terms[0] if terms else self._builder.const(0, "i64")
         for term in terms[1:]:
+            if not offset.axes and (term.axes or term.block is not offset.block):
+                named(
+                    offset, f"base_{plain(access.tensor)}"
+                )  # where the tiles of a program, or of a turn of a loop, begin
             offset = self._made("add", offset, term)
         return named(offset, f"offset_{plain(access.tensor)}")
 

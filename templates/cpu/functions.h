@@ -97,6 +97,12 @@ ATTN_LANE T to_integer(F x) {
     return x >= above ? Limits::max() : x <= below ? Limits::min() : inside;
 }
 
+// Of a non-negative by a positive integer.
+template <typename T>
+ATTN_LANE T ceil_div(T a, T b) {
+    return (a + b - 1) / b;
+}
+
 // By doubles, which hold every 32-bit quotient apart from its neighbours: vectors have no integer division.
 ATTN_LANE int32_t floor_div(int32_t a, int32_t b) {
     const int32_t quotient = int32_t(__builtin_floor(double(a) / double(b == 0 ? 1 : b)));

@@ -103,13 +103,13 @@ def test_what_a_row_claims_of_its_values(name: str) -> None:
 
 
 def test_only_the_row_and_the_spellings_name_a_function() -> None:
-    spellings = {"codegen/spelling.py", "codegen/triton/functions.py", "templates/cpu/functions.h"}
+    spellings = {"codegen/spelling.py", "codegen/targets/triton/functions.py", "templates/cpu/functions.h"}
     assert files_that_name("erf") == {"attn_dsl/ir/operators.py", "attn_dsl/ir/slopes.py"} | {
         "codegen/spelling.py", "templates/cpu/functions.h",
     }  # fmt: skip
     assert files_that_name("tanh") == {"attn_dsl/ir/operators.py"} | spellings
     assert files_that_name("gelu") == {"attn_dsl/ir/operators.py"} | spellings - {
-        "codegen/triton/functions.py"
+        "codegen/targets/triton/functions.py"
     }
 
 

@@ -207,3 +207,26 @@ output O[i, e]
     distance = torch.arange(5)[:, None] - code
     expected = ((s - 0.1 * (code & 7)) * 0.5**distance).tril() @ v
     torch.testing.assert_close(attn_dsl.compile(text, target=target)(s, v, code), expected)
+
+
+@pytest.mark.parametrize("target", ["cpu", "interpreter"])
+@pytest.mark.parametrize("reduction", ["max", "mean"])
+def test_a_projection_of_what_no_key_gave(target: str, reduction: str) -> None:
+    """A sum within a tile asks no condition that holds for all of it or for none: what it gives for a row without keys is no
+    0, whatever the matrix holds."""
+    text = f"""attention find
+input Q[i, d], K[j, d], V[j, e], W[e, c]
+S[i,j] += Q[i,d] * K[j,d]
+P[i,j] = sigmoid(S[i,j])  where 3 * j < i
+A[i,e] {reduction}= P[i,j] * V[j,e]
+O[i,c] += A[i,e] * W[e,c]
+output O[i, c]
+"""
+    generator = torch.Generator().manual_seed(0)
+    q, k, v, w = (torch.randn(shape, generator=generator) for shape in ((5, 3), (5, 3), (5, 4), (4, 4)))
+    w[1, 2] = -torch.inf
+    terms = (q @ k.T).sigmoid()[:, :, None] * v
+    rows = [terms[i, : -(-i // 3)] for i in range(1, 5)]
+    a = torch.stack([r.amax(0) if reduction == "max" else r.mean(0) for r in rows])
+    expected = torch.cat([torch.zeros(1, 4), a @ w])
+    torch.testing.assert_close(attn_dsl.compile(text, target=target)(q, k, v, w), expected)

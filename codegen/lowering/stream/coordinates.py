@@ -76,8 +76,9 @@ class Coordinates(Builder):
         scope.coordinates[index] = node
 
     def _tiles_of(self, index: str, tile: int) -> Node:
-        padded = self.expressions.operate("add", self.expressions.size(index), self.builder.const(tile - 1))
-        return self.expressions.divide("floordiv", padded, self.builder.const(tile))
+        return named(
+            self.expressions.tiles(self.expressions.size(index), index, tile, up=True), f"tiles_{index}"
+        )
 
     def _endpoints(self, scope: Scope, index: str, start: Node, tile: int) -> None:
         last = self.expressions.operate("sub", self.expressions.size(index), self.builder.const(1))

@@ -102,11 +102,12 @@ class Updates(Builder):
         )
         inner.running |= {OLD + t: old[t] for t in fold.on} | {NEW + t: new[t] for t in fold.on}
         node = self.expressions.lower(fold.correction, inner)
-        named(node, f"scale_{'_'.join(fold.on)}")
+        named(node, f"ratio_{'_'.join(fold.on)}" if fold.kind == "ratio" else f"shift_{'_'.join(fold.on)}")
         # Nothing that counts so far: nothing to correct, and exp(0 * (-inf - m)) would be nan. So would exp(inf - inf)
         # be, once a maximum is infinite: what does not change corrects nothing.
         neutral = self.builder.const(1.0 if fold.kind == "ratio" else 0.0, self.context.real)
-        return self.expressions.where(self._still(fold, old, new), neutral, node)
+        corrected = self.expressions.where(self._still(fold, old, new), neutral, node)
+        return named(corrected, f"scale_{'_'.join(fold.on)}" if fold.kind == "ratio" else "corrected")
 
     def _still(self, fold: Fold, old: dict[str, Node], new: dict[str, Node]) -> Node:
         """Whether there is nothing to correct."""

@@ -13,7 +13,7 @@ from attn_dsl.codegen.lowering.ranges import TileRange
 from attn_dsl.codegen.lowering.stream.assembly import Assembly, Builder, Work
 from attn_dsl.codegen.lowering.stream.coordinates import Coordinates
 from attn_dsl.codegen.lowering.stream.updating import Updates
-from attn_dsl.codegen.tiles import Block, Counter, Loop, Node, Share, Visits
+from attn_dsl.codegen.tiles import Block, Counter, Loop, Node, Share, Visits, named
 from attn_dsl.ir.expr import Expr, IndexVar
 
 
@@ -40,7 +40,7 @@ class Visitor(Builder):
                 )
                 for t in plan.terms
             ]
-            found = self.kernel.ranges.disjoint(found)
+            found = self.kernel.ranges.disjoint(found, phase.stream[0])
             pieces = [(r.full_first, r.full_end) for r in found]
             partial = [p for r in found for p in ((r.first, r.full_first), (r.full_end, r.end))]
             if mixed:
@@ -111,6 +111,8 @@ class Visitor(Builder):
 
     def _loop(self, work: Work, pieces: list[tuple[Node, Node]], test: Expr, visits: Visits) -> None:
         lengths = [self.expressions.operate("sub", end, first) for first, end in pieces]
+        for number, length in enumerate(lengths):
+            named(length, f"tiles_of_{number + 1}")
         total = lengths[0]
         for length in lengths[1:]:
             total = self.expressions.operate("add", total, length)
@@ -124,10 +126,10 @@ class Visitor(Builder):
                     "add", first, self.expressions.operate("sub", counter, before)
                 )
                 tile = self.expressions.where(beyond, moved, tile)
-                before = self.expressions.operate("add", before, length)
+                before = named(self.expressions.operate("add", before, length), "tiles_before")
             return [tile], []
 
-        self._emit_loop(work, total, place, test, visits)
+        self._emit_loop(work, named(total, "tiles_visited"), place, test, visits)
 
     def _emit_loop(
         self, work: Work, total: Node, place: Callable[[Node], tuple[list[Node], list[Node]]], test: Expr,
