@@ -21,6 +21,9 @@ class Tiles:
     bands: Mapping[str, tuple[str, int]] = field(default_factory=dict[str, tuple[str, int]])
 
 
+VECTOR = 16  # lanes of the widest: those of a product's rows fill whole ones
+
+
 def next_power_of_two(n: int) -> int:
     """The least power of two that is at least n (1 for 0)."""
     return 1 << max(n - 1, 0).bit_length()
@@ -79,11 +82,12 @@ def make_tiles(
 
 
 def with_bands(tiles: Tiles, axes: Mapping[str, str], machine: Machine) -> Tiles:
-    """The tiles with the diagonals of rows and each of these streams, under the names of their axes."""
+    """The tiles with the diagonals of rows and each of these streams, under the names of their axes: one more than there
+    are, and whole vectors of them."""
     rows = prod(n for _, n in tiles.rows)
-    lanes = {
-        stream: rows + tiles.streams[stream] for stream in axes
-    }  # one more than there are: it fills vectors
-    if machine.pads:
-        lanes = {stream: next_power_of_two(n) for stream, n in lanes.items()}
-    return replace(tiles, bands={stream: (axis, lanes[stream]) for stream, axis in axes.items()})
+    bands: dict[str, tuple[str, int]] = {}
+    for stream, axis in axes.items():
+        diagonals = rows + tiles.streams[stream]
+        filled = -(-diagonals // VECTOR) * VECTOR
+        bands[stream] = (axis, next_power_of_two(diagonals) if machine.pads else filled)
+    return replace(tiles, bands=bands)

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 
 import attn_dsl
+from attn_dsl.codegen.schedule.tiling import Tiles, with_bands
+from attn_dsl.codegen.targets import target_of
 
 TARGETS = ("cpu", "interpreter")
 
@@ -113,3 +115,13 @@ def test_what_a_row_does_not_see_does_not_reach_it() -> None:
 
 def _all(found: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     return found if isinstance(found, tuple) else (found,)
+
+
+@pytest.mark.parametrize("stream", [1, 2, 8, 16, 64])
+@pytest.mark.parametrize("rows", [16, 64])
+def test_diagonals_fill_whole_vectors(rows: int, stream: int) -> None:
+    """Also where a stream shares its lanes with features and has few."""
+    machine = target_of("cpu").machine
+    tiles = with_bands(Tiles((("i", rows),), {"j": stream}, {}), {"j": "j:band"}, machine)
+    ((axis, lanes),) = tiles.bands.values()
+    assert axis == "j:band" and lanes >= rows + stream and lanes % 16 == 0

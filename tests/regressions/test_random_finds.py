@@ -230,3 +230,26 @@ output O[i, c]
     a = torch.stack([r.amax(0) if reduction == "max" else r.mean(0) for r in rows])
     expected = torch.cat([torch.zeros(1, 4), a @ w])
     torch.testing.assert_close(attn_dsl.compile(text, target=target)(q, k, v, w), expected)
+
+
+@pytest.mark.parametrize("target", ["cpu", "interpreter"])
+def test_a_condition_of_the_result_alone(target: str) -> None:
+    """It makes whole results absent: 0 is stored, whatever the sum within the tile gives."""
+    text = """attention find
+input X[a, b, i], U[j, c, n]
+index a < 6
+index c < 5
+T[b] += X[a,b,i]
+W[i,b,j] += tanh(U[j,c,n]) * tanh(X[a,b,i])
+R[a,i] += relu(X[a,b,i])  where a > 0
+output T[b]
+output W[i,b,j]
+output R[a,i]
+"""
+    generator = torch.Generator().manual_seed(0)
+    x, u = torch.randn(6, 5, 8, generator=generator), torch.randn(1, 5, 3, generator=generator)
+    kept = torch.cat([torch.zeros(1, 8), x[1:].relu().sum(1)])
+    crossed = torch.einsum("jcn,abi->ibj", u.tanh(), x.tanh())
+    found = attn_dsl.compile(text, target=target)(x, u)
+    for mine, right in zip(found, (x.sum((0, 2)), crossed, kept), strict=True):
+        torch.testing.assert_close(mine, right, rtol=1e-4, atol=1e-4)
