@@ -3,8 +3,8 @@
     attention = attn_dsl.compile("sliding_window.attn", window=512)
     out = attention(q, k, v)
 
-``compile`` and ``Attention`` bring torch and are imported when first used, so that ``attn check`` is quick; so are
-``attn_dsl.nn`` (a torch module) and ``attn_dsl.transformers`` (in a model of that library).
+``compile`` and ``Attention`` bring torch and are imported when first used, so that ``attn check`` is quick;
+so are ``attn_dsl.nn`` (a torch module) and ``attn_dsl.transformers`` (in a model of that library).
 """
 
 from __future__ import annotations

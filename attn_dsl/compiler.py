@@ -19,10 +19,11 @@
     10. run         program, tensors -> tensors  attn_dsl.runtime     arguments, cache, compiler, launch; the
                                                                     operators that torch sees
 
-The intermediate representation that all of them share is ``attn_dsl.ir``. Stages 3 and 4 are called by stage 5, whose
-plan everything after it takes; stage 2 shares nothing with them, so that it can judge what they produce (``attn_dsl.testing``). Everything a
-person types goes through ``attn_dsl.cli`` or ``attn_dsl.compile``; ``attn_dsl.nn`` and ``attn_dsl.transformers`` put
-what it gives into torch modules and models.
+The intermediate representation that all of them share is ``attn_dsl.ir``. Stages 3 and 4 are called by stage
+5, whose plan everything after it takes; stage 2 shares nothing with them, so that it can judge what they
+produce (``attn_dsl.testing``). Everything a person types goes through ``attn_dsl.cli`` or
+``attn_dsl.compile``; ``attn_dsl.nn`` and ``attn_dsl.transformers`` put what it gives into torch modules and
+models.
 """
 
 from __future__ import annotations
@@ -69,5 +70,6 @@ def generate(plan: ProgramPlan, specialisation: Specialisation) -> Program:
 def compile_source(
     source: str | Path, params: Mapping[str, int | float | bool], specialisation: Specialisation
 ) -> Program:
-    """From a file or text to kernels: stages 1 and 3 to 6. What ``attn_dsl.compile`` does, without its cache."""
+    """From a file or text to kernels: stages 1 and 3 to 6. What ``attn_dsl.compile`` does, without its
+    cache."""
     return generate(plan(load(source).cascade, params), specialisation)

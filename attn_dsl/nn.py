@@ -3,8 +3,8 @@
     attend = attn_dsl.nn.Attention("sink_logits.attn", learn={"sink": torch.zeros(8)}, window=512)
     out = attend(q, k, v)
 
-An input given to ``learn`` becomes a parameter of its name, one given to ``hold`` a buffer; the others are the
-arguments of ``forward``, in the order of the file.
+An input given to ``learn`` becomes a parameter of its name, one given to ``hold`` a buffer; the others are
+the arguments of ``forward``, in the order of the file.
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ class Attention(nn.Module):
     """A compiled attention and the inputs it holds.
 
     ``source``: a path, a text, or what ``attn_dsl.compile`` gave; ``params`` set the file's params, as there.
-    ``learn``: initial values of inputs to be trained, each a floating tensor of the shape the file declares; a
-    ``torch.nn.Parameter`` is used as it is, so that modules can share it. ``hold``: constant inputs, which are in the
-    state dict and move with the module. Held floating tensors are converted to the dtype the file declares, if it
-    declares one, at each call. Raises ArgumentError for what the file does not take, LanguageError for a bad file.
+    ``learn``: initial values of inputs to be trained, each a floating tensor of the shape the file declares;
+    a ``torch.nn.Parameter`` is used as it is, so that modules can share it. ``hold``: constant inputs, which
+    are in the state dict and move with the module. Held floating tensors are converted to the dtype the file
+    declares, if it declares one, at each call. Raises ArgumentError for what the file does not take,
+    LanguageError for a bad file.
     """
 
     def __init__(
@@ -80,8 +81,8 @@ class Attention(nn.Module):
         return "\n".join(lines)
 
     def _held(self) -> dict[str, Tensor]:
-        """The inputs that the module holds, as its attributes have them: others may compute these (parametrizations,
-        pruning, sharding), and what else a module holds is not the file's."""
+        """The inputs that the module holds, as its attributes have them: others may compute these
+        (parametrizations, pruning, sharding), and what else a module holds is not the file's."""
         return {n: getattr(self, n) for n in (*self._learned, *self._constant)}
 
     # what the file declares

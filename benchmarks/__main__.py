@@ -1,4 +1,5 @@
-"""``python -m benchmarks``: our kernels beside what a user has instead, in one process, correct before they are timed."""
+"""``python -m benchmarks``: our kernels beside what a user has instead, in one process, correct before they
+are timed."""
 
 from __future__ import annotations
 
@@ -155,8 +156,8 @@ def backward(
 
 
 def backward_cell(case: Case, length: int, features: int, dtype: torch.dtype, device: str) -> dict[str, Any]:
-    """One case at one length: the gradients of its floating inputs, from the same adjoint; the forward pass is not
-    timed."""
+    """One case at one length: the gradients of its floating inputs, from the same adjoint; the forward pass
+    is not timed."""
     arguments = {n: t.to(device) for n, t in case.arguments(length, features, dtype).items()}
     leaves = [t.requires_grad_() for t in arguments.values() if t.is_floating_point()]
     calls: dict[str, Any] = {}

@@ -1,8 +1,9 @@
-"""This build beside another one: ``python -m benchmarks.against CHECKOUT [--case NAME] [--length N] [--seconds S]``.
+"""This build beside another one: ``python -m benchmarks.against CHECKOUT [--case NAME] [--length N]
+[--seconds S]``.
 
-Forward and backward of the benchmark's cases on the CPU, by two processes that take turns call by call, one with this
-checkout's compiler and one with the other's, so that what the machine does meanwhile hits both alike. Prints, for each
-cell, the other's median time over this one's: below 1, this build became slower.
+Forward and backward of the benchmark's cases on the CPU, by two processes that take turns call by call, one
+with this checkout's compiler and one with the other's, so that what the machine does meanwhile hits both
+alike. Prints, for each cell, the other's median time over this one's: below 1, this build became slower.
 """
 
 from __future__ import annotations

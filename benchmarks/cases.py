@@ -1,5 +1,5 @@
-"""What is measured: a mechanism of ``examples/``, its inputs at a length, the pairs of it that count, and how FlexAttention
-would say it."""
+"""What is measured: a mechanism of ``examples/``, its inputs at a length, the pairs of it that count, and how
+FlexAttention would say it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ Counts = Callable[[int], Any]
 
 @dataclass(frozen=True, slots=True)
 class Flex:
-    """FlexAttention's terms. ``mask`` and ``score`` make the functions it takes from the inputs and the length;
-    ``call`` makes its calls with those in hand, where one call is not the whole mechanism."""
+    """FlexAttention's terms. ``mask`` and ``score`` make the functions it takes from the inputs and the
+    length; ``call`` makes its calls with those in hand, where one call is not the whole mechanism."""
 
     mask: Callable[[Mapping[str, Tensor], int], Any] | None = None
     score: Callable[[Mapping[str, Tensor], int], Any] | None = None
@@ -29,9 +29,10 @@ class Flex:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One mechanism. ``keys``: how many keys each query of a head sees, an array of the length. ``products``: of the
-    keys' features and the values' that one live pair costs, in multiples of the feature size. ``sdpa``: ``full`` or
-    ``causal`` where torch has a fused kernel. ``only``: the lengths, ``features``: the sizes that make sense."""
+    """One mechanism. ``keys``: how many keys each query of a head sees, an array of the length. ``products``:
+    of the keys' features and the values' that one live pair costs, in multiples of the feature size.
+    ``sdpa``: ``full`` or ``causal`` where torch has a fused kernel. ``only``: the lengths, ``features``: the
+    sizes that make sense."""
 
     name: str
     file: str

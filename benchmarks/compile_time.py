@@ -1,8 +1,8 @@
 """How long people wait for the compiler: ``python -m benchmarks.compile_time``.
 
-For every example: text to generated source, in milliseconds (the best of several runs in one process, after one
-that fills caches). Beside it, of fresh processes: ``import torch``, ``import attn_dsl`` and ``attn check``. Writes
-``benchmarks/results/cpu/compile_time.json``.
+For every example: text to generated source, in milliseconds (the best of several runs in one process, after
+one that fills caches). Beside it, of fresh processes: ``import torch``, ``import attn_dsl`` and ``attn
+check``. Writes ``benchmarks/results/cpu/compile_time.json``.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""Whether every process generates the same bytes: ``python -m benchmarks.determinism [--seeds 10] [--random 50]``.
+"""Whether every process generates the same bytes: ``python -m benchmarks.determinism [--seeds 10] [--random
+50]``.
 
-The source of a kernel names its entry in the cache, and the order of a set of names is another one in each process
-(PYTHONHASHSEED). Every example and some random mechanisms, forward and backward, as Triton and as C++, are generated
-under each seed; what differs is named, and the exit status is 1.
+The source of a kernel names its entry in the cache, and the order of a set of names is another one in each
+process (PYTHONHASHSEED). Every example and some random mechanisms, forward and backward, as Triton and as
+C++, are generated under each seed; what differs is named, and the exit status is 1.
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
 """Every example on a GPU, against its meaning: ``python -m benchmarks.device --values [--dry] [NAME...]``.
 
-Each example runs forward and backward in bf16 and f32 on the GPU; every element of every result and gradient is held to
-the reference, which runs in f64 on the same device, within bounds derived from the data (``attn_dsl.testing``). First
-all examples with 259 tokens and 64 features, then, while there is time, with random sizes, layouts and values. Results
-go to ``benchmarks/results/DEVICE/values.json``.
+Each example runs forward and backward in bf16 and f32 on the GPU; every element of every result and gradient
+is held to the reference, which runs in f64 on the same device, within bounds derived from the data
+(``attn_dsl.testing``). First all examples with 259 tokens and 64 features, then, while there is time, with
+random sizes, layouts and values. Results go to ``benchmarks/results/DEVICE/values.json``.
 
 ``--dry`` needs no GPU: it compiles the kernels, forward and backward, for Hopper (cuda:90).
 
-On a machine without network: carry the wheels of what is missing there (of this project's dependencies mostly lark and
-platformdirs), ``pip install --no-index --no-deps --target DIR *.whl``, then with DIR and the repository's root on
-PYTHONPATH. Nothing else is needed beside torch >= 2.6 and Triton >= 3.6.
+On a machine without network: carry the wheels of what is missing there (of this project's dependencies mostly
+lark and platformdirs), ``pip install --no-index --no-deps --target DIR *.whl``, then with DIR and the
+repository's root on PYTHONPATH. Nothing else is needed beside torch >= 2.6 and Triton >= 3.6.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """``forward`` and ``backward``: empty where all agreed, else what was wrong; ``refused`` where there is no kernel."""
+    """``forward`` and ``backward``: empty where all agreed, else what was wrong; ``refused`` where there is
+    no kernel."""
 
     name: str
     dtype: str
@@ -221,8 +222,8 @@ def compiled(task: Task) -> Outcome:
 
 
 def judged(task: Task) -> Outcome:
-    """Results and gradients of an example on the GPU, against the reference. In bf16 with the schedule that a user gets,
-    which is searched for; else with one that takes one compilation."""
+    """Results and gradients of an example on the GPU, against the reference. In bf16 with the schedule that a
+    user gets, which is searched for; else with one that takes one compilation."""
     import torch
 
     import attn_dsl
@@ -253,7 +254,8 @@ def judged(task: Task) -> Outcome:
 
 
 def long_sizes(attention: Attention) -> dict[str, int]:
-    """Several tiles of rows and keys, the last ones cut; 64 features; tables by distance for these lengths."""
+    """Several tiles of rows and keys, the last ones cut; 64 features; tables by distance for these
+    lengths."""
     from attn_dsl.testing.choices import spread
     from attn_dsl.testing.sizes import Role, complete_sizes, index_sizes, roles
 

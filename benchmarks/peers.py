@@ -1,4 +1,5 @@
-"""What a user has instead: FlexAttention compiled, torch's fused and explicit-mask kernels, plain dense tensors."""
+"""What a user has instead: FlexAttention compiled, torch's fused and explicit-mask kernels, plain dense
+tensors."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ WORST_FLOPS = 6e11  # that a peer without block sparsity may spend on a call
 def implementations(
     case: Case, arguments: dict[str, Tensor], length: int, features: int, only: str | None = None
 ) -> dict[str, Call]:
-    """Every way (or ``only`` one) to compute a case at a length, by name, ours first; what does not fit is left out."""
+    """Every way (or ``only`` one) to compute a case at a length, by name, ours first; what does not fit is
+    left out."""
     attention = attn_dsl.compile(case.path, params=dict(case.params))
     makers: dict[str, Callable[[], Call]] = {"attn_dsl": lambda: partial(attention, *arguments.values())}
     if case.flex is not None:

@@ -1,8 +1,9 @@
-"""``python -m benchmarks.prediction``: the account's least time beside what was measured, for every cell of the results.
+"""``python -m benchmarks.prediction``: the account's least time beside what was measured, for every cell of
+the results.
 
-The rates of the machine are those that were measured with the results (products, copies). That of exponentials is
-measured beside a product, and scaled to the results' product, unless a run before has kept it. What matters is the
-order: Spearman's rank correlation over all mechanisms, lengths and feature sizes.
+The rates of the machine are those that were measured with the results (products, copies). That of
+exponentials is measured beside a product, and scaled to the results' product, unless a run before has kept
+it. What matters is the order: Spearman's rank correlation over all mechanisms, lengths and feature sizes.
 """
 
 from __future__ import annotations

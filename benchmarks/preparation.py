@@ -1,4 +1,5 @@
-"""What it costs to get there: compilation, a warm start, a call, a mask; each in a process of its own where that matters."""
+"""What it costs to get there: compilation, a warm start, a call, a mask; each in a process of its own where
+that matters."""
 
 from __future__ import annotations
 
@@ -157,8 +158,9 @@ def _per_call_us(call: Any, count: int = 5000) -> float:
 
 
 def masks() -> dict[str, Any]:
-    """What it takes to know a mask's tiles: FlexAttention's block mask, which its kernel needs, and our account of live
-    pairs and tiles, which ours does not; seconds, and MiB by which a process of its own grows at most."""
+    """What it takes to know a mask's tiles: FlexAttention's block mask, which its kernel needs, and our
+    account of live pairs and tiles, which ours does not; seconds, and MiB by which a process of its own grows
+    at most."""
     found: dict[str, Any] = {}
     for name in MASKS:
         for length in (4096, 16384, 32768):
@@ -172,7 +174,8 @@ def masks() -> dict[str, Any]:
 
 
 def analyses() -> dict[str, Any]:
-    """The whole account of a forward pass over a million tokens: seconds, and MiB by which the process grows at most."""
+    """The whole account of a forward pass over a million tokens: seconds, and MiB by which the process grows
+    at most."""
     found: dict[str, Any] = {}
     for name, (path, params, sizes, documents) in ANALYSES.items():
         arguments = [ANALYSIS, path, json.dumps(params), json.dumps(sizes), str(documents)]
@@ -181,7 +184,8 @@ def analyses() -> dict[str, Any]:
 
 
 def peaks() -> dict[str, Any]:
-    """MiB by which the process grows at most from the inputs to the first result, the mask's preparation included."""
+    """MiB by which the process grows at most from the inputs to the first result, the mask's preparation
+    included."""
     found: dict[str, Any] = {}
     for name in ("causal", "window 256"):
         for peer in ("attn_dsl", "flex"):

@@ -181,7 +181,8 @@ def _preparation(data: Data) -> Iterator[str]:
 
 
 def speedup_plot(data: Data, file: Path) -> None:
-    """Bars: how many times faster than each peer, the geometric mean over lengths and feature sizes of a case."""
+    """Bars: how many times faster than each peer, the geometric mean over lengths and feature sizes of a
+    case."""
     plt = _pyplot()
     names = list(dict.fromkeys(c.case for c in cells(data)))
     peers = [p for p in ("flex", "sdpa", "sdpa, explicit mask") if any(c.speedup(p) for c in cells(data))]

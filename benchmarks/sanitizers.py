@@ -1,14 +1,17 @@
-"""Native kernels under g++'s sanitizers: ``python -m benchmarks.sanitizers [--kind address] [--kind thread]``.
+"""Native kernels under g++'s sanitizers: ``python -m benchmarks.sanitizers [--kind address] [--kind
+thread]``.
 
-``address``: with undefined behaviour, of every example, forward and backward, at lengths 0, 1 and primes, with features
-of 1, 17 and 80 (``--features``); what is read out of place, misaligned, or overflows ends the run and is shown.
+``address``: with undefined behaviour, of every example, forward and backward, at lengths 0, 1 and primes,
+with features of 1, 17 and 80 (``--features``); what is read out of place, misaligned, or overflows ends the
+run and is shown.
 
-``thread``: the same on several threads. gcc's OpenMP library is not instrumented, so that its own locks are taken for
-races; the kernels are linked with the few entries of it that they call, on ``std::thread`` (``threads.cpp``), whose
-every access the sanitizer sees. (LLVM has this built in, as Archer.)
+``thread``: the same on several threads. gcc's OpenMP library is not instrumented, so that its own locks are
+taken for races; the kernels are linked with the few entries of it that they call, on ``std::thread``
+(``threads.cpp``), whose every access the sanitizer sees. (LLVM has this built in, as Archer.)
 
-Python loads an instrumented library only where the sanitizer's own was loaded before it (LD_PRELOAD). Programs are kept
-in ``--cache``, so that a run that was cut short goes on where it ended. The exit status is 1 if anything was found.
+Python loads an instrumented library only where the sanitizer's own was loaded before it (LD_PRELOAD).
+Programs are kept in ``--cache``, so that a run that was cut short goes on where it ended. The exit status is
+1 if anything was found.
 """
 
 from __future__ import annotations
@@ -90,8 +93,8 @@ def _reported(kind: str, width: int, names: list[str], cache: Path, end: float) 
 
 
 def findings(kind: str, width: int, names: list[str], cache: Path, seconds: float) -> dict[str, str]:
-    """What a sanitizer says of the kernels of each example, as far as the time goes. One ends its process, and another
-    goes on with the rest."""
+    """What a sanitizer says of the kernels of each example, as far as the time goes. One ends its process,
+    and another goes on with the rest."""
     end = time.monotonic() + seconds
     result: dict[str, str] = {}
     while (rest := [n for n in names if n not in result]) and (left := end - time.monotonic()) > 0:

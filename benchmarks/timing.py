@@ -1,4 +1,5 @@
-"""Interleaved timing: every implementation once a round, so that what the machine does meanwhile hits all alike."""
+"""Interleaved timing: every implementation once a round, so that what the machine does meanwhile hits all
+alike."""
 
 from __future__ import annotations
 
@@ -55,7 +56,8 @@ def _timing(times: list[float]) -> Timing:
 
 
 def ceilings(device: str) -> dict[str, float]:
-    """The machine's own best, measured: f32 products (torch.mm, FLOP/s) and copies (bytes/s, read and written)."""
+    """The machine's own best, measured: f32 products (torch.mm, FLOP/s) and copies (bytes/s, read and
+    written)."""
     a, b = (torch.randn(2048, 2048, device=device) for _ in range(2))
     x = torch.randn(1 << 26, device=device)
     y = torch.empty_like(x)

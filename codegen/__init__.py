@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 def generate(
     plan: ProgramPlan, specialisation: Specialisation, schedules: Sequence[Schedule] | None = None
 ) -> Program:
-    """The program of a plan for one specialisation; ``schedules``: one for each kernel, else all have the specialisation's.
-    NotLoweredError names what has no kernel yet."""
+    """The program of a plan for one specialisation; ``schedules``: one for each kernel, else all have the
+    specialisation's. NotLoweredError names what has no kernel yet."""
     from attn_dsl.codegen.generation import generate as run
 
     return run(plan, specialisation, schedules)

@@ -1,7 +1,8 @@
 """Expressions as text, with brackets where the language printed needs them, and no others.
 
-A `Text` knows how tightly its outermost operator binds. What an operator takes as an operand goes in brackets where it binds
-less tightly, or as tightly on the wrong side: arithmetic on reals is not associative, so ``a + (b + c)`` keeps them.
+A `Text` knows how tightly its outermost operator binds. What an operator takes as an operand goes in brackets
+where it binds less tightly, or as tightly on the wrong side: arithmetic on reals is not associative, so ``a +
+(b + c)`` keeps them.
 """
 
 from __future__ import annotations
@@ -34,8 +35,9 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Infix:
-    """A binary operator: how it is written and how tightly it binds. ``operands``: how tightly they must, where that is more:
-    comparisons do not chain, and a reader should not have to know how ``&`` and ``<`` bind."""
+    """A binary operator: how it is written and how tightly it binds. ``operands``: how tightly they must,
+    where that is more: comparisons do not chain, and a reader should not have to know how ``&`` and ``<``
+    bind."""
 
     symbol: str
     level: int
@@ -53,7 +55,8 @@ CHOICE, OR, XOR, AND, COMPARISON, SHIFT, SUM, QUOTIENT, PRODUCT = 1, 3, 4, 5, 8,
 
 
 def infix(*, division: str, remainder: str, product: str = "*") -> Mapping[str, Infix]:
-    """The operators of a language by their names in the tile program; ``division``: of non-negative integers."""
+    """The operators of a language by their names in the tile program; ``division``: of non-negative
+    integers."""
     bits = {
         "or": ("|", OR),
         "bitor": ("|", OR),

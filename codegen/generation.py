@@ -15,8 +15,8 @@ from attn_dsl.planning.plan import ProgramPlan
 def generate(
     plan: ProgramPlan, specialisation: Specialisation, schedules: Sequence[Schedule] | None = None
 ) -> Program:
-    """The program of a plan for one specialisation; ``schedules``: one for each kernel, else all have the specialisation's.
-    NotLoweredError names what has no kernel yet."""
+    """The program of a plan for one specialisation; ``schedules``: one for each kernel, else all have the
+    specialisation's. NotLoweredError names what has no kernel yet."""
     lowering = lower(plan, specialisation, schedules)
     texts = [kernel.text for kernel in lowering.kernels]
     source = target_of(specialisation.architecture).emit(lowering.plan, specialisation, texts)

@@ -14,9 +14,9 @@ from attn_dsl.version import __version__
 
 @dataclass(frozen=True, slots=True)
 class KernelText:
-    """One kernel to print: its tile program, the axes of its tiles in their order, its arguments and constants, the tiles of
-    its rows, which are innermost in the grid, if what it sends to computed places meets only within them, the names
-    that are given, and what is told of it above its text."""
+    """One kernel to print: its tile program, the axes of its tiles in their order, its arguments and
+    constants, the tiles of its rows, which are innermost in the grid, if what it sends to computed places
+    meets only within them, the names that are given, and what is told of it above its text."""
 
     name: str
     body: KernelBody

@@ -1,8 +1,9 @@
 """The names of a kernel's text: one for each thing that it speaks of.
 
-What a symbol stands for is its identity: the pointer of a tensor, one of its strides, the extent of an index, the value
-of a tensor. So no two can be one by the way their names are put together. A `Namer` gives each a text: the one that a
-reader expects, or, where that is another's or a word of the language printed, the next one that is free.
+What a symbol stands for is its identity: the pointer of a tensor, one of its strides, the extent of an index,
+the value of a tensor. So no two can be one by the way their names are put together. A `Namer` gives each a
+text: the one that a reader expects, or, where that is another's or a word of the language printed, the next
+one that is free.
 """
 
 from __future__ import annotations
@@ -46,8 +47,8 @@ Symbol = ArgumentSource | Value | Flag | Tile | Lane
 
 @dataclass(slots=True)
 class Namer:
-    """Names in one kernel. ``is_reserved``: whether a name means something else in the language printed. What the file
-    names comes first, so that it keeps its names."""
+    """Names in one kernel. ``is_reserved``: whether a name means something else in the language printed. What
+    the file names comes first, so that it keeps its names."""
 
     is_reserved: Callable[[str], bool]
     texts: dict[Symbol, str] = field(default_factory=dict)
@@ -73,5 +74,6 @@ def joint_axis(indices: Iterable[str]) -> str:
 
 
 def plain(name: str) -> str:
-    """A name of ours as a part of a word: presences, bands and joint axes have a colon, which no name of a file's has."""
+    """A name of ours as a part of a word: presences, bands and joint axes have a colon, which no name of a
+    file's has."""
     return name.replace(":", "_")

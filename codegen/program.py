@@ -11,7 +11,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-# How a sum at computed places is held: the axis beside its own, and the length of that. No index of a user's begins so.
+# How a sum at computed places is held: the axis beside its own, and the length of that. No index of a user's
+# begins so.
 PARTS, DIGITS = "_parts", "_digits"
 COLLECTED = {"parts": 16, "digits": 10}
 
@@ -78,8 +79,8 @@ class GridFactor:
 @dataclass(frozen=True, slots=True)
 class Buffer:
     """An output or temporary, contiguous and row-major: ``axes`` as index names, composites together.
-    ``collects``: how what kernels send to computed places is summed there, if it is: in ``parts``, each by one
-    thread, as the ``digits`` of an exact sum, or as integers, by ``counts``."""
+    ``collects``: how what kernels send to computed places is summed there, if it is: in ``parts``, each by
+    one thread, as the ``digits`` of an exact sum, or as integers, by ``counts``."""
 
     name: str
     axes: tuple[tuple[str, ...], ...]

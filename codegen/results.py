@@ -55,8 +55,8 @@ def flag(tensor: str, dims: tuple[str, ...], *, is_output: bool) -> Buffer:
 
 
 def results(plan: ProgramPlan, dtypes: Mapping[str, str]) -> tuple[Buffer, ...]:
-    """What programs of a plan return for inputs of these dtypes, in order: the outputs, then the presence of what is
-    kept."""
+    """What programs of a plan return for inputs of these dtypes, in order: the outputs, then the presence of
+    what is kept."""
     types = result_types(plan.cascade, dtypes)
     flags = (flag(t, dims, is_output=True) for t, dims in plan.presences)
     return (*(output_buffer(o, types) for o in plan.cascade.outputs), *flags)

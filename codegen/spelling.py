@@ -1,7 +1,9 @@
-"""How the targets spell dtypes and functions of the language: a name, or a text with places for its arguments.
+"""How the targets spell dtypes and functions of the language: a name, or a text with places for its
+arguments.
 
-A function that has no row here is compiled by its ``formula``. Names with ``_`` in front are device functions that a
-Triton module carries with it (``triton/functions.py``); those of C++ are in ``templates/cpu/functions.h``.
+A function that has no row here is compiled by its ``formula``. Names with ``_`` in front are device functions
+that a Triton module carries with it (``triton/functions.py``); those of C++ are in
+``templates/cpu/functions.h``.
 """
 
 from __future__ import annotations
@@ -19,8 +21,8 @@ class Spelling:
 
 @dataclass(frozen=True, slots=True)
 class DtypeSpelling:
-    """One dtype in each target. ``pointee``: what Triton calls it where a pointer is declared; ``value``: the type C++
-    computes with; ``memory``: that of its elements."""
+    """One dtype in each target. ``pointee``: what Triton calls it where a pointer is declared; ``value``: the
+    type C++ computes with; ``memory``: that of its elements."""
 
     triton: str
     pointee: str
@@ -71,8 +73,8 @@ _OF_ANY_TYPE = frozenset({"min", "max", "clamp", "relu"})
 
 @dataclass(frozen=True, slots=True)
 class Combination:
-    """How an operator reduces. ``triton``: a tile along an axis; ``triton_whole``: the same of integers and truth values,
-    where that is another; ``cpp``: two values."""
+    """How an operator reduces. ``triton``: a tile along an axis; ``triton_whole``: the same of integers and
+    truth values, where that is another; ``cpp``: two values."""
 
     triton: str
     cpp: str

@@ -1,4 +1,5 @@
-"""Where the tensors of a program lie: its buffers, and the layout of everything that a kernel reads or writes."""
+"""Where the tensors of a program lie: its buffers, and the layout of everything that a kernel reads or
+writes."""
 
 from __future__ import annotations
 
@@ -19,8 +20,8 @@ from attn_dsl.planning.plan import ProgramPlan
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """Where a tensor in memory lies: its layout, dtype, and whether its innermost stride is one. ``stride_divisor``: what
-    divides its other strides."""
+    """Where a tensor in memory lies: its layout, dtype, and whether its innermost stride is one.
+    ``stride_divisor``: what divides its other strides."""
 
     axes: tuple[tuple[str, ...], ...]
     dtype: str
@@ -30,8 +31,8 @@ class Storage:
 
 @dataclass(frozen=True, slots=True)
 class Layouts:
-    """What is stored by a plan, for inputs of these dtypes and ``sizes`` of what tiles hold whole. ``parts``: whether sums at
-    computed places are taken in parts, each by one thread, as on a CPU."""
+    """What is stored by a plan, for inputs of these dtypes and ``sizes`` of what tiles hold whole. ``parts``:
+    whether sums at computed places are taken in parts, each by one thread, as on a CPU."""
 
     plan: ProgramPlan
     types: ResultTypes
@@ -41,8 +42,8 @@ class Layouts:
     parts: bool
 
     def buffers(self) -> tuple[Buffer, ...]:
-        """The outputs, what they come with, and what kernels hand to one another. NotLoweredError for a sum at computed
-        places that a GPU does not take."""
+        """The outputs, what they come with, and what kernels hand to one another. NotLoweredError for a sum
+        at computed places that a GPU does not take."""
         plan = self.plan
         outputs = {o.name: o for o in plan.cascade.outputs}
         found = [

@@ -1,4 +1,5 @@
-"""Invent a mechanism in the text of a program: a window that widens from head to head, and a sink in every head."""
+"""Invent a mechanism in the text of a program: a window that widens from head to head, and a sink in every
+head."""
 
 import torch
 

@@ -1,4 +1,5 @@
-"""How often must a kernel look at the keys? One pass for softmax in any dress; two where a nonlinearity wants the sum."""
+"""How often must a kernel look at the keys? One pass for softmax in any dress; two where a nonlinearity wants
+the sum."""
 
 from pathlib import Path
 

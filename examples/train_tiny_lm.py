@@ -1,10 +1,12 @@
-"""Train a small language model, byte by byte, from scratch on the CPU: with a mechanism, and with SDPA beside it.
+"""Train a small language model, byte by byte, from scratch on the CPU: with a mechanism, and with SDPA beside
+it.
 
     python examples/train_tiny_lm.py     # a learned slope in every head (ALiBi)
     python examples/train_tiny_lm.py --attention examples/normalisers/sink_logits.attn --steps 500
 
-The text is the reference of the Python language that every Python carries (``pydoc_data.topics``, half a megabyte); from
-its last tenth come 64 stretches for validation. Both models begin with the same weights and see the same bytes.
+The text is the reference of the Python language that every Python carries (``pydoc_data.topics``, half a
+megabyte); from its last tenth come 64 stretches for validation. Both models begin with the same weights and
+see the same bytes.
 """
 
 from __future__ import annotations
@@ -107,7 +109,8 @@ class LanguageModel(nn.Module):
 
 @dataclass
 class Curve:
-    """The loss, in bits per byte, and the seconds of each step; in the end, the loss on the text that was kept."""
+    """The loss, in bits per byte, and the seconds of each step; in the end, the loss on the text that was
+    kept."""
 
     name: str
     losses: list[float] = field(default_factory=list)

@@ -27,7 +27,8 @@ def quick_builds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def plain_builds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Native kernels without optimisation: half the compiler's time of ``quick_builds``, for many small programs."""
+    """Native kernels without optimisation: half the compiler's time of ``quick_builds``, for many small
+    programs."""
     monkeypatch.setenv("ATTN_DSL_CXXFLAGS", "-O0")
 
 

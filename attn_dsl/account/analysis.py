@@ -1,4 +1,5 @@
-"""``analyse``: from a mechanism, sizes and a device to the account of what it costs, before any kernel runs."""
+"""``analyse``: from a mechanism, sizes and a device to the account of what it costs, before any kernel
+runs."""
 
 from __future__ import annotations
 
@@ -32,7 +33,8 @@ DEFAULT_DEVICE = "H100"
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked for. ``params``: every param's value; ``tensors``: samples of data that masks depend on."""
+    """What is asked for. ``params``: every param's value; ``tensors``: samples of data that masks depend
+    on."""
 
     cascade: Cascade
     params: Params
@@ -45,8 +47,8 @@ class Request:
 
 
 def analyse(request: Request) -> Analysis:
-    """The account. Without sizes, the formulas of the masks alone. ArgumentError where the request does not fit the
-    file, NotLoweredError where the mechanism becomes no kernel."""
+    """The account. Without sizes, the formulas of the masks alone. ArgumentError where the request does not
+    fit the file, NotLoweredError where the mechanism becomes no kernel."""
     target = device(request.device)
     _check_tiles(request.tiles)
     dtype = dtype_name(request.dtype, target.architecture == "cpu")
@@ -64,8 +66,8 @@ def lowered(request: Request) -> tuple[Lowering, Facts]:
 
 
 def live_operations(request: Request) -> int:
-    """The operations of live elements in products, which is what torch counts of a call; of the backward pass alone where
-    that is asked for. Errors as ``analyse``."""
+    """The operations of live elements in products, which is what torch counts of a call; of the backward pass
+    alone where that is asked for. Errors as ``analyse``."""
     account = _Account(request, dtype_name(request.dtype, on_cpu=False), device(request.device))
     program = account.backward() if request.backward else account.forward(request.tiles)
     return sum(k.contractions.useful for k in program.kernels)

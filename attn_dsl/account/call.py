@@ -20,7 +20,8 @@ UNBOUNDED = 2**30  # of a table whose size nobody gives: every read is within it
 
 
 def dtype_name(dtype: torch.dtype | str | None, on_cpu: bool) -> str:
-    """``bf16`` for ``torch.bfloat16``; where none is given, what the device is best at. ArgumentError for others."""
+    """``bf16`` for ``torch.bfloat16``; where none is given, what the device is best at. ArgumentError for
+    others."""
     if dtype is None:
         return "f32" if on_cpu else "bf16"
     name = dtype if isinstance(dtype, str) else NAMES.get(dtype, "")
@@ -35,8 +36,8 @@ def complete_sizes(
     cascade: Cascade, params: Mapping[str, int | float | bool], whole: Iterable[str], lengths: Iterable[str],
     given: Mapping[str, int], tensors: Mapping[str, torch.Tensor],
 ) -> dict[str, int]:  # fmt: skip
-    """The size of every index. ``lengths``: indices that rows or streams run along, which must be given; others are
-    1, features 64. ArgumentError for names that are none, and for what is missing."""
+    """The size of every index. ``lengths``: indices that rows or streams run along, which must be given;
+    others are 1, features 64. ArgumentError for names that are none, and for what is missing."""
     names = [i.name for i in cascade.indices]
     _check_names(cascade, given, [n for n in names if not n.startswith("_")])
     sizes = {n: int(v) for n, v in given.items()}
@@ -87,7 +88,8 @@ def _declared(cascade: Cascade, params: Mapping[str, int | float | bool], sizes:
 
 
 def _from_tensors(cascade: Cascade, sizes: dict[str, int], tensors: Mapping[str, torch.Tensor]) -> None:
-    """Sizes from the shapes of sample tensors. ArgumentError where a tensor is none of the file, or does not fit."""
+    """Sizes from the shapes of sample tensors. ArgumentError where a tensor is none of the file, or does not
+    fit."""
     inputs = {i.name: i for i in cascade.inputs}
     for name, tensor in tensors.items():
         if name not in inputs:
@@ -118,7 +120,8 @@ def tiled_indices(cascade: Cascade, params: Mapping[str, int | float | bool]) ->
 def example_sizes(
     cascade: Cascade, params: Mapping[str, int | float | bool], given: Mapping[str, int]
 ) -> dict[str, int]:
-    """The sizes given, and a common length for what is tiled and has none, unless its size follows from others'."""
+    """The sizes given, and a common length for what is tiled and has none, unless its size follows from
+    others'."""
     found = dict(given)
     for index in cascade.indices:
         open_ = index.name in tiled_indices(cascade, params) and not index.name.startswith("_")

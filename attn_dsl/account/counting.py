@@ -4,9 +4,9 @@ The predicate becomes alternatives of conjunctions; by inclusion and exclusion o
 
     |A or B| = |A| + |B| - |A and B|
 
-A conjunction falls into parts that share no axis, whose counts multiply (the two directions of an image). In a part,
-each stream is counted for a vector of rows at once (`streams.py`), so a sliding window over a million tokens is a
-few operations on vectors. Rows are taken in stretches, so that memory stays bounded.
+A conjunction falls into parts that share no axis, whose counts multiply (the two directions of an image). In
+a part, each stream is counted for a vector of rows at once (`streams.py`), so a sliding window over a million
+tokens is a few operations on vectors. Rows are taken in stretches, so that memory stays bounded.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _SEPARATE = 256  # streams that are counted one by one, since each has values of
 
 
 def count(predicate: Expr, grid: Grid, streams: frozenset[str], facts: Facts) -> int:
-    """The points of the grid where a total predicate holds; ``streams``: the axes that rows are counted along.
-    TooManyPoints where nothing is left but to visit more of them than is reasonable."""
+    """The points of the grid where a total predicate holds; ``streams``: the axes that rows are counted
+    along. TooManyPoints where nothing is left but to visit more of them than is reasonable."""
     names = frozenset(n for n in grid.variables if grid.axes_of(n) & streams)
     found = Alternatives(names, facts.params, facts.cascade, MOST_ALTERNATIVES).of(predicate)
     terms = _irredundant(found)
@@ -139,8 +139,8 @@ def _component(atoms: Conjunction, grid: Grid, streams: frozenset[str], facts: F
 def _varies_beside(
     atoms: Conjunction, grid: Grid, inner: frozenset[str], kind: type[IndexVar | Read]
 ) -> tuple[str, ...]:
-    """The axes of rows along which what is read along a stream is another: the batches of ``document[b, j]``, read
-    as such, or as a variable of its own (its extremes in a tile)."""
+    """The axes of rows along which what is read along a stream is another: the batches of ``document[b, j]``,
+    read as such, or as a variable of its own (its extremes in a tile)."""
     found: set[str] = set()
     for atom in atoms:
         for node in walk(atom):
@@ -170,8 +170,8 @@ def _along(inner: frozenset[str], atoms: Conjunction, grid: Grid, facts: Facts) 
 
 
 def _inner(atoms: Conjunction, grid: Grid, streams: frozenset[str]) -> frozenset[str]:
-    """The streams that are counted along. Of those that one condition ties together, only the longest: the others
-    are rows like the rest."""
+    """The streams that are counted along. Of those that one condition ties together, only the longest: the
+    others are rows like the rest."""
     groups: list[frozenset[str]] = [frozenset({s}) for s in streams]
     for atom in atoms:
         tied = grid.along(atom) & streams

@@ -9,10 +9,10 @@ operations; ``special``: exponentials; ``bandwidth``: bytes of device memory. So
     B200    NVIDIA HGX B200 data sheet (2024), an eighth of eight; bandwidth 8 TB/s
     MI300X  AMD Instinct MI300X data sheet (2023)
 
-Exponentials have no line in a data sheet: 16 a clock and multiprocessor on NVIDIA's (CUDA programming guide, arithmetic
-instructions; FlashAttention-3, Shah et al. 2024, gives 3.9 T/s for an H100), a quarter of the 64 lanes of an AMD
-compute unit (CDNA 3 instruction set), at the boost clock. ``vector`` counts an instruction as one operation, where
-the sheets count a fused multiply-add as two.
+Exponentials have no line in a data sheet: 16 a clock and multiprocessor on NVIDIA's (CUDA programming guide,
+arithmetic instructions; FlashAttention-3, Shah et al. 2024, gives 3.9 T/s for an H100), a quarter of the 64
+lanes of an AMD compute unit (CDNA 3 instruction set), at the boost clock. ``vector`` counts an instruction as
+one operation, where the sheets count a fused multiply-add as two.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from attn_dsl.errors import ArgumentError, Diagnostic
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """``one_unit``: products, vector operations and exponentials share the same units, so that their times add; else
-    they run beside each other. ``architecture``: which kernels it runs. ``processors``: how many programs it needs
-    to be busy."""
+    """``one_unit``: products, vector operations and exponentials share the same units, so that their times
+    add; else they run beside each other. ``architecture``: which kernels it runs. ``processors``: how many
+    programs it needs to be busy."""
 
     name: str
     architecture: str

@@ -1,4 +1,5 @@
-"""Live elements: where a guard holds, exactly, or between two bounds where that depends on what is not given."""
+"""Live elements: where a guard holds, exactly, or between two bounds where that depends on what is not
+given."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ from attn_dsl.ir.expr import Expr
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """``low <= live <= high`` of ``total`` elements; equal where the count is exact, else ``reason`` says why not."""
+    """``low <= live <= high`` of ``total`` elements; equal where the count is exact, else ``reason`` says why
+    not."""
 
     low: int
     high: int

@@ -52,7 +52,8 @@ def mask_formula(mask: Mask, cascade: Cascade, params: Params) -> MaskAccount:
 
 
 def _streams_of(cascade: Cascade, indices: tuple[str, ...]) -> tuple[str, ...]:
-    """Those of a mask's indices that some reduction runs over and no result keeps; where there are none, the last."""
+    """Those of a mask's indices that some reduction runs over and no result keeps; where there are none, the
+    last."""
     reduced = {i for s in cascade.statements if isinstance(s, Einsum) for i in s.over}
     kept = {d for o in cascade.outputs for a in o.axes for d in a.indices}
     return tuple(i for i in indices if i in reduced and i not in kept) or indices[-1:]

@@ -1,7 +1,8 @@
-"""What this machine can do: products, copies, operations. Measured in about two seconds, and kept in the cache.
+"""What this machine can do: products, copies, operations. Measured in about two seconds, and kept in the
+cache.
 
-Other work on the machine makes a rate less, never more. So the best of several measurements counts, made in processes
-some time apart: an hour until there are enough of them, then a month.
+Other work on the machine makes a rate less, never more. So the best of several measurements counts, made in
+processes some time apart: an hour until there are enough of them, then a month.
 """
 
 from __future__ import annotations
@@ -71,9 +72,9 @@ def better(known: Mapping[str, float], found: Mapping[str, float]) -> dict[str, 
 
 
 def from_rates(gemm: float, gemm_bf16: float, gemm_f64: float, copy: float, special: float) -> Device:
-    """A CPU of these rates a second: FLOP of products, bytes copied, exponentials. A simple operation takes a lane of
-    a vector as long as a fused multiply-add does, which counts as two FLOP. A kernel widens bf16 where the processor has
-    no products of it, whatever torch does there."""
+    """A CPU of these rates a second: FLOP of products, bytes copied, exponentials. A simple operation takes a
+    lane of a vector as long as a fused multiply-add does, which counts as two FLOP. A kernel widens bf16
+    where the processor has no products of it, whatever torch does there."""
     matrix = {"f32": gemm, "tf32": gemm, "f16": gemm, "bf16": max(gemm, gemm_bf16), "f64": gemm_f64}
     return Device(THIS_CPU, "cpu", torch.get_num_threads(), matrix, gemm / 2, special, copy, one_unit=True)
 

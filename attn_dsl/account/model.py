@@ -12,8 +12,8 @@ from attn_dsl.account.tiles import TileCount
 
 @dataclass(frozen=True, slots=True)
 class Operations:
-    """Operations, three ways: ``useful``, of live elements alone; ``executed``, of the tiles that are visited,
-    padding included; ``dense``, of all elements, were there no mask."""
+    """Operations, three ways: ``useful``, of live elements alone; ``executed``, of the tiles that are
+    visited, padding included; ``dense``, of all elements, were there no mask."""
 
     useful: int
     executed: int
@@ -35,8 +35,9 @@ NOTHING = Operations(0, 0, 0)
 @dataclass(frozen=True, slots=True)
 class MaskAccount:
     """A named mask: its text, its live elements over its own ``indices``, and what its plan is, in words.
-    ``formula``: live elements in terms of sizes and params, as sympy writes it, ``simple``: the same where it is a
-    polynomial, and when it is; ``no_formula``: why there is none. All three empty where sizes were given."""
+    ``formula``: live elements in terms of sizes and params, as sympy writes it, ``simple``: the same where it
+    is a polynomial, and when it is; ``no_formula``: why there is none. All three empty where sizes were
+    given."""
 
     name: str
     text: str
@@ -60,8 +61,8 @@ class MaskAccount:
 
 @dataclass(frozen=True, slots=True)
 class LoopAccount:
-    """One loop over a stream: the elements that count, and the tiles visited for them. ``exact``: the tiles are those
-    of the kernel; else at most these, since some bound is data that is not given."""
+    """One loop over a stream: the elements that count, and the tiles visited for them. ``exact``: the tiles
+    are those of the kernel; else at most these, since some bound is data that is not given."""
 
     stream: tuple[str, ...]
     plan: str
@@ -80,9 +81,9 @@ class LoopAccount:
 
 @dataclass(frozen=True, slots=True)
 class Passes:
-    """How often a kernel walks over its streams: ``written``, as the file says it; ``hoisted``, in normal form;
-    ``count``, with folds, which is what runs. ``bound``: what dependency alone demands, were every fold possible.
-    ``report``: the reductions of each pass, and why one waits."""
+    """How often a kernel walks over its streams: ``written``, as the file says it; ``hoisted``, in normal
+    form; ``count``, with folds, which is what runs. ``bound``: what dependency alone demands, were every fold
+    possible. ``report``: the reductions of each pass, and why one waits."""
 
     written: int | None
     hoisted: int
@@ -100,10 +101,11 @@ class Passes:
 
 @dataclass(frozen=True, slots=True)
 class KernelAccount:
-    """One launch. ``contractions`` and ``pointwise``: operations; ``unmasked``: those executed if every tile were
-    visited; ``special``: those of the executed pointwise ones that are functions (exp, division). ``products``: executed operations of contractions by operands' dtype.
-    ``read`` and ``written``: bytes of device memory by tensor, each element once; ``traffic``: bytes that programs
-    load, each anew. ``footprint``: bytes alive in a program at once."""
+    """One launch. ``contractions`` and ``pointwise``: operations; ``unmasked``: those executed if every tile
+    were visited; ``special``: those of the executed pointwise ones that are functions (exp, division).
+    ``products``: executed operations of contractions by operands' dtype. ``read`` and ``written``: bytes of
+    device memory by tensor, each element once; ``traffic``: bytes that programs load, each anew.
+    ``footprint``: bytes alive in a program at once."""
 
     name: str
     rows: tuple[str, ...]
@@ -148,8 +150,8 @@ class KernelAccount:
 
 @dataclass(frozen=True, slots=True)
 class Roofline:
-    """The least seconds a device needs, by resource, and which of them it is. ``busy``: programs of the largest
-    kernel for each of its processors; below one, some idle and the bound is out of reach."""
+    """The least seconds a device needs, by resource, and which of them it is. ``busy``: programs of the
+    largest kernel for each of its processors; below one, some idle and the bound is out of reach."""
 
     device: str
     seconds: float
@@ -194,8 +196,8 @@ class ProgramAccount:
 
     @property
     def speedup(self) -> float:
-        """Operations of all tiles over those of the visited ones: what is gained by the mask, over the same kernel
-        without one."""
+        """Operations of all tiles over those of the visited ones: what is gained by the mask, over the same
+        kernel without one."""
         executed = self.contractions.executed + self.pointwise.executed
         return sum(k.unmasked for k in self.kernels) / executed if executed else 1.0
 
@@ -241,9 +243,9 @@ class Analysis:
     _tilings: Callable[[], tuple[Tiling, ...]] | None = field(default=None, repr=False, compare=False)
 
     def best_tiles(self) -> tuple[Tiling, ...]:
-        """For every area of a tile, from 256 elements to 65,536, the shape in powers of two that executes least, by
-        counting the tiles of the main loop of the forward pass; the least area first. (NATTEN's simulator does this
-        for neighbourhoods.)"""
+        """For every area of a tile, from 256 elements to 65,536, the shape in powers of two that executes
+        least, by counting the tiles of the main loop of the forward pass; the least area first. (NATTEN's
+        simulator does this for neighbourhoods.)"""
         return () if self._tilings is None else self._tilings()
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,4 +1,5 @@
-"""Whether a reduction has any element, for guards that ask it: found by counting, where its own guard is known.
+"""Whether a reduction has any element, for guards that ask it: found by counting, where its own guard is
+known.
 
 A[j] += P[i,j]   where P's normaliser exists at i   <-   it does, if row i has a key
 """

@@ -1,4 +1,5 @@
-"""The account of a program: its tile programs from code generation, run in the mind, each block as often as it runs."""
+"""The account of a program: its tile programs from code generation, run in the mind, each block as often as
+it runs."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ from attn_dsl.ir.walk import index_names
 def account_kernels(
     lowering: Lowering, facts: Facts, dtypes: Mapping[str, str], written: int | None, *, on_cpu: bool
 ) -> tuple[KernelAccount, ...]:
-    """Every kernel of a program. ``dtypes``: of what is in memory; ``written``: passes of the file as it stands."""
+    """Every kernel of a program. ``dtypes``: of what is in memory; ``written``: passes of the file as it
+    stands."""
     sizes = {t: _tensor_bytes(t, lowering, facts, dtypes) for t in dtypes}
     return tuple(_Kernel(k, lowering, facts, sizes, written, on_cpu).account() for k in lowering.kernels)
 
@@ -182,8 +184,8 @@ class _Kernel:
 
 
 def passes_as_written(cascade: Cascade) -> int | None:
-    """The passes of the cascade as its file says it, without any rewriting and without folds; None where it cannot be
-    cut into kernels in that form."""
+    """The passes of the cascade as its file says it, without any rewriting and without folds; None where it
+    cannot be cut into kernels in that form."""
     from attn_dsl.planning.binding import means_as_sums
     from attn_dsl.planning.keyed import with_sendings
     from attn_dsl.planning.plan import planned

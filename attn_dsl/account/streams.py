@@ -46,8 +46,8 @@ class _Key:
 
 @dataclass(frozen=True, slots=True)
 class _Bound:
-    """``values`` of the stream's side, not descending, compared with the row's side. ``consecutive``: they ascend by
-    one."""
+    """``values`` of the stream's side, not descending, compared with the row's side. ``consecutive``: they
+    ascend by one."""
 
     values: Array
     name: str
@@ -273,7 +273,8 @@ def _look_up(table: Array, values: Array) -> tuple[Array, Array]:
 
 
 class _Distances:
-    """Conditions on the distance ``j + r`` alone, r of the row: running counts over all distances there are."""
+    """Conditions on the distance ``j + r`` alone, r of the row: running counts over all distances there
+    are."""
 
     def __init__(self, counter: StreamCounter, conditions: list[Expr], row: Expr) -> None:
         self.row, self.facts = row, counter.facts
@@ -416,8 +417,8 @@ class _Trial:
 
 
 def _classes(features: list[Array], rows: int) -> tuple[Array, Array]:
-    """A row of each combination of features, and the number of every row's combination, in order of appearance of
-    the sorted features."""
+    """A row of each combination of features, and the number of every row's combination, in order of
+    appearance of the sorted features."""
     code = np.zeros(rows, dtype=np.int64)
     for feature in features:
         table, place = np.unique(feature, return_inverse=True)

@@ -1,12 +1,15 @@
-"""Live elements as a formula in the sizes and params, derived: sums of the lengths of intervals with linear ends.
+"""Live elements as a formula in the sizes and params, derived: sums of the lengths of intervals with linear
+ends.
 
-A term of a plan leaves each row i an interval ``[max of lowers, min of uppers]``. Every bound is linear in i on a few
-stretches of rows (min, max, abs and clamp part them), so that the length is, on each stretch, ``max(0, a*i + b)``:
+A term of a plan leaves each row i an interval ``[max of lowers, min of uppers]``. Every bound is linear in i
+on a few stretches of rows (min, max, abs and clamp part them), so that the length is, on each stretch,
+``max(0, a*i + b)``:
 
     sum over i = A .. B of max(0, i + b)  =  T(B + b) - T(A + b - 1),    T(x) = max(0, x) * (max(0, x) + 1) / 2
 
-Terms are joined by inclusion and exclusion, and streams that share no row index multiply. The result is a polynomial
-between breakpoints, which ``Max`` and ``Min`` keep. What is not of this form has none, and says why.
+Terms are joined by inclusion and exclusion, and streams that share no row index multiply. The result is a
+polynomial between breakpoints, which ``Max`` and ``Min`` keep. What is not of this form has none, and says
+why.
 """
 
 from __future__ import annotations
@@ -81,16 +84,16 @@ def live_formula(
 def polynomial(
     predicate: Expr, indices: tuple[str, ...], streams: tuple[str, ...], params: Params, cascade: Cascade
 ) -> tuple[Symbolic, str] | None:
-    """The same where it is a polynomial: all sizes the same n, params positive, in the order of their values, of
-    their remainders by what divides them, and small beside n; with that condition in words. None where it has
-    breakpoints even then. Made anew, since sympy then knows every sign as it goes."""
+    """The same where it is a polynomial: all sizes the same n, params positive, in the order of their values,
+    of their remainders by what divides them, and small beside n; with that condition in words. None where it
+    has breakpoints even then. Made anew, since sympy then knows every sign as it goes."""
     used = _params(predicate)
     if any(type(params[name]) is not int or params[name] < 1 for name in used):
         return None
     ordered = sorted(used, key=lambda name: (params[name], name))
     divisor = _divisor(predicate)
-    # Each param is the one before and something more, a multiple of the divisor but for the remainders; of unknowns
-    # that are at least 0, so that a sum with a positive constant shows its sign.
+    # Each param is the one before and something more, a multiple of the divisor but for the remainders; of
+    # unknowns that are at least 0, so that a sum with a positive constant shows its sign.
     steps = [sympy.Dummy(integer=True, nonnegative=True) for _ in ordered]
     names: dict[str, Symbolic] = {}
     back: dict[Symbolic, Symbolic] = {}

@@ -23,8 +23,8 @@ class TileKind(IntEnum):
 
 
 def map_tiles(visits: Visits, rows: Rows, tiles: Mapping[str, int], facts: Facts) -> NDArray[np.int8]:
-    """A `TileKind` for every pair of a program and a tile; axes are ``rows.indices``, then the stream's. The sums
-    over it are what ``count_tiles`` gives."""
+    """A `TileKind` for every pair of a program and a tile; axes are ``rows.indices``, then the stream's. The
+    sums over it are what ``count_tiles`` gives."""
     visiting = Visiting(visits, rows, tiles, facts)
     shape = (*visiting.programs, *visiting.counts.values())
     if prod(shape) == 0 or not visits.plan.terms:

@@ -1,10 +1,10 @@
 """The tiles a loop visits, for every program at once: the rules of the generated kernels, evaluated by numpy.
 
-For the rows of each program the bounds of the plan are reduced over its tile, from the least lower to the greatest
-upper bound lie the tiles to visit, from the greatest lower to the least upper those in which every element counts
-(`codegen/lowering/ranges.py` does this in the kernel). Where an interval test decides, it is a predicate over tiles, whose
-variables are the ends of a tile and the extremes of what is read in it; how many tiles pass is counted like any
-predicate (`counting.py`), never tile by tile.
+For the rows of each program the bounds of the plan are reduced over its tile, from the least lower to the
+greatest upper bound lie the tiles to visit, from the greatest lower to the least upper those in which every
+element counts (`codegen/lowering/ranges.py` does this in the kernel). Where an interval test decides, it is a
+predicate over tiles, whose variables are the ends of a tile and the extremes of what is read in it; how many
+tiles pass is counted like any predicate (`counting.py`), never tile by tile.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _FIRST, _END = "first tile", "end tile"
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Who visits: the rows of a kernel with their tiles, and its program indices. An index that a tile holds whole is
-    a row with one tile."""
+    """Who visits: the rows of a kernel with their tiles, and its program indices. An index that a tile holds
+    whole is a row with one tile."""
 
     programs: tuple[str, ...]
     rows: tuple[tuple[str, int], ...]
@@ -43,8 +43,8 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class TileCount:
-    """Pairs of a program and a tile: ``visited`` by a loop, ``full`` of them without a mask, ``total``: all there are;
-    ``tested``: those between the bounds, on which an interval test decides where there is one."""
+    """Pairs of a program and a tile: ``visited`` by a loop, ``full`` of them without a mask, ``total``: all
+    there are; ``tested``: those between the bounds, on which an interval test decides where there is one."""
 
     total: int
     visited: int
@@ -85,12 +85,14 @@ class Range:
 
 
 def count_tiles(visits: Visits, rows: Rows, tiles: Mapping[str, int], facts: Facts) -> TileCount:
-    """What the loops of one plan visit together, over all programs. ``tiles``: the lanes of each stream index."""
+    """What the loops of one plan visit together, over all programs. ``tiles``: the lanes of each stream
+    index."""
     return Visiting(visits, rows, tiles, facts).count()
 
 
 class Visiting:
-    """What the loops of one plan visit: ranges of tiles for every program, and the test on the tiles in them."""
+    """What the loops of one plan visit: ranges of tiles for every program, and the test on the tiles in
+    them."""
 
     def __init__(self, visits: Visits, rows: Rows, tiles: Mapping[str, int], facts: Facts) -> None:
         self.visits, self.rows, self.tiles, self.facts = visits, rows, tiles, facts

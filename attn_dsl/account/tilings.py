@@ -17,7 +17,8 @@ LEAST, MOST = 16, 256  # lanes of a tile's side
 
 
 def best_tilings(lowering: Lowering, facts: Facts) -> tuple[Tiling, ...]:
-    """For each area the best shape of the main loop: the one with the most pairs in the first kernel that has any."""
+    """For each area the best shape of the main loop: the one with the most pairs in the first kernel that has
+    any."""
     for kernel in lowering.kernels:
         loops = [i for i in kernel.text.body.items if isinstance(i, Loop)]
         if loops:

@@ -1,4 +1,5 @@
-"""Predicates that depend on what is not known before the call: between what surely and what possibly holds."""
+"""Predicates that depend on what is not known before the call: between what surely and what possibly
+holds."""
 
 from __future__ import annotations
 
@@ -13,8 +14,8 @@ from attn_dsl.ir.expr import Const, Expr, Op, Select
 
 
 def settled(predicate: Expr, facts: Facts, unknown: bool) -> Expr:
-    """The predicate with every condition that is not known taken to be ``unknown``: with True it holds at least
-    wherever the predicate may, with False at most where it surely does."""
+    """The predicate with every condition that is not known taken to be ``unknown``: with True it holds at
+    least wherever the predicate may, with False at most where it surely does."""
     if facts.knows(predicate):
         return predicate
     match predicate:

@@ -1,8 +1,8 @@
 """Expressions as numbers: a total integer or truth-valued expression over a grid, by numpy, broadcast.
 
-A `Grid` has named axes. A variable (an index, an end of a tile, a least element of a tensor over tiles) is an array
-with one dimension an axis, of length 1 where it does not vary. So ``i - window + 1`` over a million rows and a
-thousand batches costs a million operations, and a predicate over rows alone never meets the keys.
+A `Grid` has named axes. A variable (an index, an end of a tile, a least element of a tensor over tiles) is an
+array with one dimension an axis, of length 1 where it does not vary. So ``i - window + 1`` over a million
+rows and a thousand batches costs a million operations, and a predicate over rows alone never meets the keys.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ Array = Any
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known of a call. ``sizes``: of every index; ``tensors``: of those inputs whose values are given, by
-    name, as numpy arrays laid out as the file declares them; ``presences``: of computed tensors, whether an element
-    exists, over the tensor's own indices, of length 1 where it does not vary."""
+    """What is known of a call. ``sizes``: of every index; ``tensors``: of those inputs whose values are
+    given, by name, as numpy arrays laid out as the file declares them; ``presences``: of computed tensors,
+    whether an element exists, over the tensor's own indices, of length 1 where it does not vary."""
 
     cascade: Cascade
     params: Mapping[str, int | float | bool]
@@ -161,7 +161,8 @@ _HELD = {Kind.REAL: np.float64, Kind.BOOLEAN: np.bool_, Kind.INTEGER: np.int64}
 
 
 def _read(read: Read, facts: Facts, value: Callable[[Expr], Array], scalar: tuple[int, ...]) -> Array:
-    """Elements of a given tensor; where a slot is out of bounds, any element (a guard has said so already)."""
+    """Elements of a given tensor; where a slot is out of bounds, any element (a guard has said so
+    already)."""
     if read.tensor.startswith(PRESENT):
         known = facts.presences[read.tensor.removeprefix(PRESENT)]
         slots = zip(read.indices, known.shape, strict=True)

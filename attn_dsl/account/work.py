@@ -1,8 +1,9 @@
 """What the tile program of a kernel does each time one of its blocks runs: products, other operations, bytes.
 
-The tile program is what both printers print, so nothing is modelled here: a ``dot`` over rows x keys x features is
-counted as two operations a triple, a pointwise node as one a lane, a load or store as its lanes' bytes. ``lanes``
-counts what is executed, padding included; ``extents`` has the true size of every index that a tile holds whole.
+The tile program is what both printers print, so nothing is modelled here: a ``dot`` over rows x keys x
+features is counted as two operations a triple, a pointwise node as one a lane, a load or store as its lanes'
+bytes. ``lanes`` counts what is executed, padding included; ``extents`` has the true size of every index that
+a tile holds whole.
 """
 
 from __future__ import annotations
@@ -42,9 +43,9 @@ Free = Const | Argument | Current | Counter | TileSize | Program | Part | Lanes
 
 @dataclass(slots=True)
 class Work:
-    """Operations and bytes. ``products``: of contractions, by operands' dtype, two a multiply-add; ``simple`` and
-    ``special``: lanes of other operations, those of one instruction and those of a function (exp, division);
-    ``loads`` and ``stores``: bytes by tensor."""
+    """Operations and bytes. ``products``: of contractions, by operands' dtype, two a multiply-add; ``simple``
+    and ``special``: lanes of other operations, those of one instruction and those of a function (exp,
+    division); ``loads`` and ``stores``: bytes by tensor."""
 
     products: dict[str, float] = field(default_factory=dict[str, float])
     simple: float = 0
@@ -123,8 +124,8 @@ class WorkCounter:
                 work.simple += prod(lanes[a] for a in node.axes)
 
     def footprint(self, *, on_cpu: bool) -> int:
-        """Bytes that are alive at once in one program: its accumulators, and the values of a tile between their
-        computation and their last use."""
+        """Bytes that are alive at once in one program: its accumulators, and the values of a tile between
+        their computation and their last use."""
         if on_cpu:
             return stack_bytes(self.body, self.lanes)
         blocks = self.body.blocks

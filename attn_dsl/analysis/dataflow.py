@@ -1,4 +1,5 @@
-"""From a reduction back to the reductions of the same kernel that it uses, pointwise tensors looked through."""
+"""From a reduction back to the reductions of the same kernel that it uses, pointwise tensors looked
+through."""
 
 from __future__ import annotations
 

@@ -4,8 +4,8 @@
     no lower bound exceeds an upper one:   0 <= i,   0 <= size(j) - 1,   i - w + 1 <= i,   i - w + 1 <= size(j) - 1
     of which remains                       0 < size(j)  and  0 < w  and  i - size(j) + 2 <= w
 
-Exact over the integers, since every bound has the index itself on one side. The same sums of bounds tell which conditions
-follow from others: at an element of the mask above all three hold, and need not be asked.
+Exact over the integers, since every bound has the index itself on one side. The same sums of bounds tell
+which conditions follow from others: at an element of the mask above all three hold, and need not be asked.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ Form = tuple[tuple[tuple[Expr, int], ...], int]
 
 
 def some(guard: Expr, over: Iterable[str], cascade: Cascade) -> Expr | None:
-    """Whether an element along ``over`` meets the guard, without these indices; None where algebra does not tell."""
+    """Whether an element along ``over`` meets the guard, without these indices; None where algebra does not
+    tell."""
     waiting = list(dict.fromkeys(over))
     while waiting:
         found = next(((n, e) for n in waiting if (e := _without(guard, n, cascade)) is not None), None)
@@ -61,8 +62,8 @@ def _arms(parts: tuple[Expr, ...], index: str, cascade: Cascade) -> list[Conjunc
 
 
 def _pairs(arm: Conjunction, index: str, cascade: Cascade, *, exactly: bool = True) -> list[Form] | None:
-    """No lower bound of the index exceeds an upper one. None where an atom is no bound, and the pairs must say
-    ``exactly`` what the arm does."""
+    """No lower bound of the index exceeds an upper one. None where an atom is no bound, and the pairs must
+    say ``exactly`` what the arm does."""
     lower: list[Expr] = [Const(0)]
     upper: list[Expr] = [Op("sub", (_size(index, cascade), Const(1)))]
     for atom in arm:
@@ -121,7 +122,8 @@ _ANYTHING = 1 << 64
 
 
 def _most(terms: Mapping[Expr, int], constant: int, cascade: Cascade) -> int:
-    """The greatest value of a linear form, with ``0 <= i <= size(i) - 1``; beyond all where it has none that is known."""
+    """The greatest value of a linear form, with ``0 <= i <= size(i) - 1``; beyond all where it has none that
+    is known."""
     left: dict[Expr, int] = {}
     for term, count in terms.items():
         if isinstance(term, IndexVar) and count > 0 and cascade.declares(term.name):
@@ -146,8 +148,8 @@ def _strongest(forms: Iterable[Form]) -> list[Form]:
 
 
 def _comparison(form: Form) -> Expr:
-    """A form as a comparison. What may have any number of bits, if it is one term, stands alone on its side: there
-    no sum can leave 64 bits."""
+    """A form as a comparison. What may have any number of bits, if it is one term, stands alone on its side:
+    there no sum can leave 64 bits."""
     terms, constant = dict(form[0]), form[1]
     if not terms:
         return TRUE if constant <= 0 else FALSE
@@ -180,8 +182,8 @@ class Consequences:
         self._facts: dict[tuple[Expr, ...], list[list[Form]]] = {}
 
     def left_out(self, guard: Expr, here: Iterable[str]) -> Expr:
-        """The guard without the conditions that its others imply; ``here``: the indices of the element, besides those
-        that the guard names."""
+        """The guard without the conditions that its others imply; ``here``: the indices of the element,
+        besides those that the guard names."""
         parts = conjuncts(guard)
         named = dict.fromkeys((*(n for p in parts for n in index_names(p)), *here))
         kept: list[Expr] = []

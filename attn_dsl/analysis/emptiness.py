@@ -3,8 +3,9 @@
     D_sum[j] += ...  over no elements        0, which is what is stored for an absent element
     D[j] = D_sum[j] * 0.69 / sqrt(64)        0 too
 
-A loop gives 0 for a sum of nothing, since it asks every condition of each element; so does what another kernel has stored.
-Not so a sum within a tile: conditions that hold for all of its elements or for none are not asked there.
+A loop gives 0 for a sum of nothing, since it asks every condition of each element; so does what another
+kernel has stored. Not so a sum within a tile: conditions that hold for all of its elements or for none are
+not asked there.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from attn_dsl.ir.expr import Cast, Const, Detach, Expr, IndexVar, Op, Read
 
 
 def is_zero_where_absent(expr: Expr, cascade: Cascade, zeros: Collection[str]) -> bool:
-    """Whether a kernel's value of an expression is 0 wherever that does not exist. ``zeros``: the tensors of which it has a 0
-    where they are absent: sums by its loops, and what is stored."""
+    """Whether a kernel's value of an expression is 0 wherever that does not exist. ``zeros``: the tensors of
+    which it has a 0 where they are absent: sums by its loops, and what is stored."""
     if presence(expr, cascade) == TRUE:
         return True
     match expr:

@@ -47,7 +47,8 @@ class Correction:
 
 
 class Obstacle(Exception):
-    """No correction exists; ``why`` says so in words, about ``culprit`` where one subexpression is to blame."""
+    """No correction exists; ``why`` says so in words, about ``culprit`` where one subexpression is to
+    blame."""
 
     def __init__(self, why: str, culprit: Expr | None = None) -> None:
         super().__init__(why)

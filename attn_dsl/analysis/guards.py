@@ -26,8 +26,8 @@ def _used(elements: _Elements) -> set[str]:
 
 
 class Guards:
-    """The guards of one cascade. ``merging``: presences that are the same go by one name; else only where that is a
-    saved one, since others may be at hand in different kernels."""
+    """The guards of one cascade. ``merging``: presences that are the same go by one name; else only where
+    that is a saved one, since others may be at hand in different kernels."""
 
     def __init__(self, cascade: Cascade, *, merging: bool = False) -> None:
         self._cascade = cascade
@@ -51,8 +51,9 @@ class Guards:
         return self.shared(presence(expr, self._cascade))
 
     def shared(self, expr: Expr) -> Expr:
-        """The predicate with one name for presences that are the same: of the maximum, the normaliser and the sum
-        of a softmax, which meet the same elements. They are read at 0 along what they do not vary with."""
+        """The predicate with one name for presences that are the same: of the maximum, the normaliser and the
+        sum of a softmax, which meet the same elements. They are read at 0 along what they do not vary
+        with."""
 
         def rule(node: Expr) -> Expr:
             if not isinstance(node, Read) or not node.tensor.startswith(PRESENT):

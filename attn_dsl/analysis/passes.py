@@ -31,9 +31,9 @@ from attn_dsl.rewrites.signs import is_positive
 class Fold:
     """``acc * correction`` (ratio) or ``acc + correction`` (difference) when the results ``on`` change;
     ``correction`` reads them as ``old:name`` and ``new:name``, besides row values. An accumulator that holds
-    nothing yet needs none, and only then may the old results be absent. ``resting``: those of ``on`` that are at
-    their identity only while the accumulator holds nothing that counts; ``endless``: those of them that may be
-    there to the end, extrema of nothing but infinities."""
+    nothing yet needs none, and only then may the old results be absent. ``resting``: those of ``on`` that are
+    at their identity only while the accumulator holds nothing that counts; ``endless``: those of them that
+    may be there to the end, extrema of nothing but infinities."""
 
     target: str
     on: tuple[str, ...]
@@ -141,8 +141,8 @@ class _Analysis:
         return is_positive(expr, self._definitions)
 
     def _rests(self, result: str) -> bool:
-        """Whether a result at its identity has met nothing that counts: an extremum by what has been proved; a sum
-        only where all it adds is positive, since others cancel."""
+        """Whether a result at its identity has met nothing that counts: an extremum by what has been proved;
+        a sum only where all it adds is positive, since others cancel."""
         parts = self._contributions(result)
         return _direction(parts[0]) != 0 or all(self._is_positive(p.body) for p in parts)
 

@@ -22,8 +22,8 @@ Conjunction = tuple[Expr, ...]
 
 
 def is_integral(expr: Expr, cascade: Cascade) -> bool:
-    """Whether an expression is an integer (or a truth value), or compares such: comparisons then are exact. What is made
-    an integer by a cast is one, and so is a tensor that is computed from integers."""
+    """Whether an expression is an integer (or a truth value), or compares such: comparisons then are exact.
+    What is made an integer by a cast is one, and so is a tensor that is computed from integers."""
     match expr:
         case Op(name=name, args=args) if name in COMPARISONS or name in _CONNECTIVES:
             return all(is_integral(a, cascade) for a in args)
@@ -40,7 +40,8 @@ def _kinds(cascade: Cascade) -> Kinds:
 
 
 class Alternatives:
-    """Parts predicates over ``streams``; what does not part, or would part into more than ``most``, stays whole."""
+    """Parts predicates over ``streams``; what does not part, or would part into more than ``most``, stays
+    whole."""
 
     def __init__(
         self, streams: frozenset[str], params: Values, cascade: Cascade, most: int = MAX_ALTERNATIVES

@@ -2,8 +2,8 @@
 
 The language's tensors are partial (design, "absent, not minus infinity"). A kernel's are not: it computes
 every lane and needs to know which ones count. These functions turn the one into the other. In what they
-return every operator is total; ``present:T`` is the presence of a reduced tensor T, where that cannot be said in the
-indices of T alone (`attn_dsl.analysis.elimination`).
+return every operator is total; ``present:T`` is the presence of a reduced tensor T, where that cannot be said
+in the indices of T alone (`attn_dsl.analysis.elimination`).
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def guard(statement: Statement, cascade: Cascade) -> Expr:
 class _Known:
     """The guards of a cascade's statements, each made once and shared by all that read its target.
 
-    They are made in the order of the statements: what a statement reads stands above it, so that a long chain of
-    statements is a loop.
+    They are made in the order of the statements: what a statement reads stands above it, so that a long chain
+    of statements is a loop.
     """
 
     def __init__(self, cascade: Cascade) -> None:
@@ -61,7 +61,8 @@ class _Known:
         return cascade.known["presence"]
 
     def guard(self, statement: Statement) -> Expr:
-        """Where the elements of a statement exist; of one that the cascade has not, as if it stood at its end."""
+        """Where the elements of a statement exist; of one that the cascade has not, as if it stood at its
+        end."""
         found = self._guards.get(id(statement))
         while found is None and (earlier := next(self._waiting, None)) is not None:
             self._guards[id(earlier)] = _guard(earlier, self._cascade)
@@ -69,13 +70,15 @@ class _Known:
         return _guard(statement, self._cascade) if found is None else found
 
     def some(self, part: Einsum) -> Expr | None:
-        """Where a contribution has an element along the indices it reduces; None where algebra does not tell."""
+        """Where a contribution has an element along the indices it reduces; None where algebra does not
+        tell."""
         if id(part) not in self._some:
             self._some[id(part)] = some(self.guard(part), part.over, self._cascade)
         return self._some[id(part)]
 
     def collected(self, exists: Expr, own: Mapping[str, Expr]) -> Expr:
-        """A condition with its sums of indices collected, as ``substitute`` gives it at the indices themselves."""
+        """A condition with its sums of indices collected, as ``substitute`` gives it at the indices
+        themselves."""
         if exists not in self._collected:
             self._collected[exists] = substitute(exists, own)
         return self._collected[exists]

@@ -1,11 +1,12 @@
-"""Whether what a reduction takes from an element is nothing where an extremum that it follows has met only its identity.
+"""Whether what a reduction takes from an element is nothing where an extremum that it follows has met only
+its identity.
 
     m max= S;   l += exp(S - m)          S = -inf:   exp(-inf - m) = 0   for every finite m
 
-While ``m`` is still -inf, no value of it can stand in exp(S - m), and a kernel takes 0 instead. That is right only if
-every element met so far then adds nothing, whatever stands there: the body must tend to 0 (to the reduction's own
-identity, where corrections are differences) as the extremum's body tends to its identity. It does so where, in the
-exponent,
+While ``m`` is still -inf, no value of it can stand in exp(S - m), and a kernel takes 0 instead. That is right
+only if every element met so far then adds nothing, whatever stands there: the body must tend to 0 (to the
+reduction's own identity, where corrections are differences) as the extremum's body tends to its identity. It
+does so where, in the exponent,
 
     E = a * M + R,      a > 0,      R free of what M is made of
 
@@ -42,9 +43,10 @@ def vanishes(
     *,
     exponents: bool,
 ) -> bool:
-    """Whether ``body`` is nothing where ``extremum`` is its identity. ``direction``: 1 where that is -inf and what
-    shall vanish falls with it (or +inf, and rises), -1 where one rises as the other falls. ``exponents``: 0 is nothing,
-    in every term; else the identity of an extremum, which the body itself must reach."""
+    """Whether ``body`` is nothing where ``extremum`` is its identity. ``direction``: 1 where that is -inf and
+    what shall vanish falls with it (or +inf, and rises), -1 where one rises as the other falls.
+    ``exponents``: 0 is nothing, in every term; else the identity of an extremum, which the body itself must
+    reach."""
 
     def shown(body: Body, extremum: Expr, opaque: frozenset[str] | None) -> bool:
         form = _form(body, extremum, opaque, exponents)
@@ -137,8 +139,8 @@ def _slope(exponent: Any, limit: Any, streamed: set[Any]) -> Any | None:
 
 @dataclass(slots=True)
 class _Algebra:
-    """A translation to sympy, in which what is neither sum nor product nor exponential is a symbol, and so is, where
-    ``changing`` is given, what does not read these tensors. Exponentials are powers of two."""
+    """A translation to sympy, in which what is neither sum nor product nor exponential is a symbol, and so
+    is, where ``changing`` is given, what does not read these tensors. Exponentials are powers of two."""
 
     changing: frozenset[str] | None
     over: frozenset[str]
@@ -184,7 +186,8 @@ class _Algebra:
                 raise AssertionError(name)
 
     def _symbol(self, expr: Expr) -> Any:
-        """Named by what it stands for, so that equal parts of two bodies are one symbol; of a number, its size."""
+        """Named by what it stands for, so that equal parts of two bodies are one symbol; of a number, its
+        size."""
         import sympy
 
         match expr:

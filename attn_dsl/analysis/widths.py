@@ -1,7 +1,7 @@
 """How large an integer can become: the least and greatest value of every integer expression and tensor.
 
-Integers of the language have 64 bits. Kernels compute in 32 what provably stays there, which is nearly everything
-made of indices, and the rest in 64:
+Integers of the language have 64 bits. Kernels compute in 32 what provably stays there, which is nearly
+everything made of indices, and the rest in 64:
 
     i - j < window         32 bits, for extents and params below the limits that the launch has checked
     i * size(j) + j        64 bits: the number of a pair
@@ -65,7 +65,8 @@ def fits(interval: Interval, dtype: str) -> bool:
 
 @dataclass(slots=True)
 class Widths:
-    """The intervals of one cascade. ``dtypes``: of the inputs; ``sizes``, ``params``: those that are known."""
+    """The intervals of one cascade. ``dtypes``: of the inputs; ``sizes``, ``params``: those that are
+    known."""
 
     cascade: Cascade
     dtypes: Mapping[str, str]
@@ -115,7 +116,8 @@ class Widths:
                 return self._operator(name, args)
 
     def _index(self, name: str) -> Interval:
-        """An index, or an endpoint ``lo:i`` of a tile of it; those of what is read have the width of the input."""
+        """An index, or an endpoint ``lo:i`` of a tile of it; those of what is read have the width of the
+        input."""
         plain = name.partition(":")[2] or name
         tensor = plain.partition("#")[0]
         return (0, max(self.extent(plain) - 1, 0)) if tensor == plain else self.tensor(tensor)

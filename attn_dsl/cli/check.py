@@ -21,8 +21,8 @@ _DEFINITIONS = (CascadeDef, Import, LetLine, MaskLine, ScalarDef)
 
 @dataclass(slots=True)
 class Finding:
-    """What was found out about one file. ``lowered`` None: not asked, or the file is wrong. ``no_gradient``: why what is
-    lowered has no gradient, empty where it has."""
+    """What was found out about one file. ``lowered`` None: not asked, or the file is wrong. ``no_gradient``:
+    why what is lowered has no gradient, empty where it has."""
 
     path: Path
     name: str | None = None
@@ -45,7 +45,8 @@ class Finding:
 def command(ctx: click.Context, files: tuple[Path, ...], language_only: bool, as_json: bool) -> None:
     """Report what is wrong with .attn files, and whether each becomes a kernel.
 
-    What makes a kernel slower than it need be is a warning: a mask without bounds, a further pass, scattered reads.
+    What makes a kernel slower than it need be is a warning: a mask without bounds, a further pass, scattered
+    reads.
 
     A folder stands for every .attn file below it. A file that is legal but cannot be lowered to a kernel yet
     is not wrong: the reference evaluates it, and the statement in the way is named.

@@ -52,7 +52,8 @@ def _report(error: BaseException) -> str:
 
 
 def _written(text: str) -> Path | None:
-    """The file that now holds the text: of the user's logs, or a temporary one; None where neither can be written."""
+    """The file that now holds the text: of the user's logs, or a temporary one; None where neither can be
+    written."""
     name = f"crash-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.txt"
     for folder in _folders():
         try:

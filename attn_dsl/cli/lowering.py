@@ -97,7 +97,8 @@ def slow_spots(cascade: Cascade) -> tuple[Diagnostic, ...]:
 
 
 def gradient_obstacle(cascade: Cascade) -> tuple[Diagnostic, ...] | None:
-    """Why a cascade that becomes kernels has no gradient by kernels; None where it has one, or no input for one."""
+    """Why a cascade that becomes kernels has no gradient by kernels; None where it has one, or no input for
+    one."""
     from attn_dsl.differentiation import backward
     from attn_dsl.differentiation.active import differentiable_inputs
     from attn_dsl.differentiation.memory import pairs_of

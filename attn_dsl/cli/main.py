@@ -54,7 +54,8 @@ def attn() -> None:
 
 
 def main() -> None:
-    """Entry point. A wrong file or result ends with 1 and a message, a fault of ours with 70: never with a traceback."""
+    """Entry point. A wrong file or result ends with 1 and a message, a fault of ours with 70: never with a
+    traceback."""
     sys.exit(_status())
 
 

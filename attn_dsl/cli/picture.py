@@ -60,8 +60,9 @@ def command(
       roofline   products a byte, and what a device could do at most
       histogram  the tiles of every loop by kind
 
-    Sizes that are not given are such that what the params bound shows. Integer inputs that masks read (the numbers of
-    documents, lengths) are made up, and the picture says so; in Python, attention.picture(...) takes real ones.
+    Sizes that are not given are such that what the params bound shows. Integer inputs that masks read (the
+    numbers of documents, lengths) are made up, and the picture says so; in Python, attention.picture(...)
+    takes real ones.
 
     \b
     Examples:

@@ -56,8 +56,8 @@ def command(
 ) -> None:
     """Write one HTML page: source, cascade, passes, masks, costs over lengths, kernels and their source.
 
-    Several files stand side by side in a table, and have a section each. The page needs nothing beside itself. Params
-    and sizes are for those files that have them; nothing is run.
+    Several files stand side by side in a table, and have a section each. The page needs nothing beside
+    itself. Params and sizes are for those files that have them; nothing is run.
 
     \b
     Examples:

@@ -36,7 +36,8 @@ _CALLS, _PATIENCE, _LONG = 20, 2.0, 60.0  # calls after the first, and seconds
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """One result beside its reference. ``difference``: the largest, absolute; ``scale``: the largest
-    magnitude of the reference; infinities and NaN agree where both have them. ``judged``: which part of it."""
+    magnitude of the reference; infinities and NaN agree where both have them. ``judged``: which part of
+    it."""
 
     name: str
     shape: tuple[int, ...]
@@ -87,17 +88,17 @@ def command(
 ) -> None:
     """Run a file's kernels on random input and compare the results with the dense reference.
 
-    This is a first look, with a loose bound and where that does not hold a derived one; 'attn test' is the judge. Where
-    the reference is too large, it is evaluated for some rows only. Without a GPU the kernels are native C++;
-    '--target interpreter' runs the GPU's instead, slowly: keep the sizes small.
+    This is a first look, with a loose bound and where that does not hold a derived one; 'attn test' is the
+    judge. Where the reference is too large, it is evaluated for some rows only. Without a GPU the kernels are
+    native C++; '--target interpreter' runs the GPU's instead, slowly: keep the sizes small.
 
     \b
     Examples:
       attn run my.attn
       attn run my.attn -p window=32 --size i=200 --size j=200 --dtype bf16
 
-    Exit status: 0 the results agree, or the reference is too large for any of them; 1 they do not, or the file is wrong;
-    2 wrong usage.
+    Exit status: 0 the results agree, or the reference is too large for any of them; 1 they do not, or the
+    file is wrong; 2 wrong usage.
     """
     import torch
 

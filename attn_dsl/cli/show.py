@@ -92,8 +92,8 @@ def command(
       attn show my.attn --after tiles --target cpu
       attn show my.attn --cost --size i=32768 --size j=32768 --size h=16 --device H200
 
-    Params without a default, and feature sizes that are not given, take example values; for --cost lengths are
-    4096, other indices 1.
+    Params without a default, and feature sizes that are not given, take example values; for --cost lengths
+    are 4096, other indices 1.
 
     Exit status: 0 all is well; 1 the file is wrong, or not lowered yet; 2 wrong usage.
     """

@@ -24,7 +24,8 @@ from attn_dsl.language.load import load_file
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """``failure``: empty where every example agreed; ``no_gradient``: why gradients were not tested, empty where they were."""
+    """``failure``: empty where every example agreed; ``no_gradient``: why gradients were not tested, empty
+    where they were."""
 
     path: Path
     failure: str
@@ -49,9 +50,11 @@ def command(
     target: str | None,
     as_json: bool,
 ) -> None:
-    """Compare a file's kernels, and their gradients, with the dense reference on random inputs: sizes, types, strides.
+    """Compare a file's kernels, and their gradients, with the dense reference on random inputs: sizes, types,
+    strides.
 
-    Without a GPU the kernels are native C++; '--target interpreter' tests the GPU's, slowly: keep --examples small.
+    Without a GPU the kernels are native C++; '--target interpreter' tests the GPU's, slowly: keep --examples
+    small.
 
     \b
     Examples:

@@ -5,8 +5,8 @@
 
 Both take what either gives, and so derivatives of any order are by the same two rules.
 
-What comes out goes through the same rewrites, analysis and code generation as what a user writes, and the dense
-reference evaluates it like any other cascade.
+What comes out goes through the same rewrites, analysis and code generation as what a user writes, and the
+dense reference evaluates it like any other cascade.
 """
 
 from attn_dsl.differentiation.forward import Tangent, tangent

@@ -15,8 +15,9 @@ def slopes(expr: Op, value: Expr) -> tuple[Slope, ...]:
 
 
 def factors(x: Expr) -> dict[str, tuple[str, Expr]]:
-    """What the derivative of a product needs of its elements, by name: how it is reduced, and of what. ``rest``: the
-    product of those that are not 0; ``zeros``: how many are; ``zero``: their sum, 0 with a derivative."""
+    """What the derivative of a product needs of its elements, by name: how it is reduced, and of what.
+    ``rest``: the product of those that are not 0; ``zeros``: how many are; ``zero``: their sum, 0 with a
+    derivative."""
     is_zero = Op("eq", (x, ZERO))
     return {
         "rest": ("*", Select(is_zero, ONE, x)),

@@ -1,6 +1,7 @@
 """Forward mode: from a cascade to the cascade of its tangents.
 
-Every statement is followed by that of its target's tangent, the derivative of its body along those of what it reads:
+Every statement is followed by that of its target's tangent, the derivative of its body along those of what it
+reads:
 
     Z[zd] += f(T[slots], ...)      gives      t_Z[zd] += ∂f/∂T * t_T[slots]      summed over the reads
 
@@ -37,8 +38,9 @@ from attn_dsl.rewrites.definitions import fresh_name, whole_read
 class Tangent:
     """The tangents of a cascade's outputs along those of inputs.
 
-    ``cascade``: gives the outputs, then their tangents, from the inputs, then their tangents. ``seeds``: input -> the
-    input that is its tangent; ``tangents``: output -> the output that is its tangent, for those that have one.
+    ``cascade``: gives the outputs, then their tangents, from the inputs, then their tangents. ``seeds``:
+    input -> the input that is its tangent; ``tangents``: output -> the output that is its tangent, for those
+    that have one.
     """
 
     cascade: Cascade
@@ -49,8 +51,8 @@ class Tangent:
 def tangent(cascade: Cascade, wanted: Iterable[str] | None = None) -> Tangent:
     """The tangent along the inputs ``wanted`` (default: all floating ones), those of others being zero.
 
-    What the cascade has saved is read where its values are needed, and its tangent is computed; nothing is saved in
-    the result where that asks for more than is given.
+    What the cascade has saved is read where its values are needed, and its tangent is computed; nothing is
+    saved in the result where that asks for more than is given.
     """
     forward = means_as_sums(normal_form(cascade))
     names = tuple(differentiable_inputs(forward) if wanted is None else wanted)
@@ -109,7 +111,8 @@ class _Forward:
                 raise AssertionError("truth values have no tangent")
 
     def _along(self, part: Einsum, name: str, body: Expr, reduce: Reduction | None = None) -> Einsum:
-        """A statement over the elements of another: with another body, which exists where the other's does."""
+        """A statement over the elements of another: with another body, which exists where the other's
+        does."""
         where = part.where
         if not self._exists_alike(body, part):
             exists = Op("present", (part.body,))
@@ -136,8 +139,8 @@ class _Forward:
         yield _pointwise(name, parts[0], div(*(whole_read(t, parts[0].dims) for t in (total, ties))))
 
     def _product(self, name: str, parts: list[Einsum]) -> Iterator[Statement]:
-        """The product of the others times the tangent, summed over the elements: ``relative`` has those that are not 0,
-        ``lifted`` those that are."""
+        """The product of the others times the tangent, summed over the elements: ``relative`` has those that
+        are not 0, ``lifted`` those that are."""
         words = (*factors(parts[0].body), "relative", "lifted", "squared")
         names = {
             word: self._fresh(f"{parts[0].target if word in words[:3] else name}_{word}") for word in words
@@ -165,7 +168,8 @@ class _Forward:
         return self._of(part.body, whole_read(part.target, part.dims) if alone else part.body) or ZERO
 
     def _of(self, expr: Expr, value: Expr) -> Expr | None:
-        """The tangent of an expression; None where it has none. ``value``: how its own value is best written."""
+        """The tangent of an expression; None where it has none. ``value``: how its own value is best
+        written."""
         match expr:
             case Read():
                 return self._along_read(expr)

@@ -2,8 +2,8 @@
 
     z = a * b,  the adjoint of z being s:      a receives s * b,   b receives s * a
 
-An element that does not exist receives and sends nothing. So a read is only given its share where all the others
-that the value needs exist; the share usually reads them, and is absent with them.
+An element that does not exist receives and sends nothing. So a read is only given its share where all the
+others that the value needs exist; the share usually reads them, and is absent with them.
 """
 
 from __future__ import annotations
@@ -28,13 +28,15 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Adjoint:
-    """``takes_part``: whether a tensor's adjoint is wanted; ``always``: whether a read exists wherever it is made."""
+    """``takes_part``: whether a tensor's adjoint is wanted; ``always``: whether a read exists wherever it is
+    made."""
 
     takes_part: Callable[[str], bool]
     always: Callable[[Read], bool]
 
     def shares(self, expr: Expr, seed: Expr, value: Expr | None = None) -> list[Share]:
-        """The shares of every read that takes part. ``value``: how the expression's own value is best written."""
+        """The shares of every read that takes part. ``value``: how the expression's own value is best
+        written."""
         needed = [r for r in dict.fromkeys(_strict_reads(expr)) if not self.always(r)]
         found: list[Share] = []
         for share in self._through(expr, seed, expr if value is None else value):

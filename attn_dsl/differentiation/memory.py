@@ -1,5 +1,5 @@
-"""What a derivative stores must be linear in the lengths: no tensor over both the rows and the keys of a mechanism,
-but where an argument or a result is one."""
+"""What a derivative stores must be linear in the lengths: no tensor over both the rows and the keys of a
+mechanism, but where an argument or a result is one."""
 
 from __future__ import annotations
 
@@ -22,16 +22,17 @@ from attn_dsl.rewrites import normal_form
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """The indices of which a mechanism combines each with each, (row, key), where the extents of both are lengths, not
-    fixed in the text (the elements of a window); the dims of its arguments and results, which may have both; and its
-    plans, since what its own kernels store may have both too."""
+    """The indices of which a mechanism combines each with each, (row, key), where the extents of both are
+    lengths, not fixed in the text (the elements of a window); the dims of its arguments and results, which
+    may have both; and its plans, since what its own kernels store may have both too."""
 
     indices: frozenset[tuple[str, str]]
     given: tuple[frozenset[str], ...]
     plans: Plans
 
     def refuse(self, program: Program, cascade: Cascade, sizes: Mapping[str, int]) -> None:
-        """NotLoweredError where the program of a derivative stores pairs. ``sizes``: of the call it is made for."""
+        """NotLoweredError where the program of a derivative stores pairs. ``sizes``: of the call it is made
+        for."""
         forward = self.plans.at(sizes)
         stored = (frozenset(forward.flow.dims(t)) for kernel in forward.kernels for t in kernel.stores)
         own = (*self.given, *stored)

@@ -19,10 +19,10 @@ from attn_dsl.rewrites.definitions import fresh_name
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """``dims``: the index of each slot. ``solved``: indices of the statement as expressions in these, which hold
-    where ``bounds`` do. ``indices``: those of ``dims`` that had to be declared, each with
-    the tensor's own in whose stead it stands. ``computed``: what is collected
-    belongs at the places of the read, not at its own."""
+    """``dims``: the index of each slot. ``solved``: indices of the statement as expressions in these, which
+    hold where ``bounds`` do. ``indices``: those of ``dims`` that had to be declared, each with the tensor's
+    own in whose stead it stands. ``computed``: what is collected belongs at the places of the read, not at
+    its own."""
 
     dims: tuple[str, ...]
     solved: tuple[tuple[str, Expr], ...] = ()
@@ -53,8 +53,9 @@ def place_of(
 ) -> Place:
     """The place of a read of a tensor with these dims, in a statement over a space.
 
-    Every slot that is not an index of its own gets an index of the place, the key. Keys never bear the name of an index
-    that is still there once the solved ones are gone, so that nothing is captured when these are replaced."""
+    Every slot that is not an index of its own gets an index of the place, the key. Keys never bear the name
+    of an index that is still there once the solved ones are gone, so that nothing is captured when these are
+    replaced."""
     plain = _plain_slots(read)
     solved_at = _solved(read, dims, plain, streams)
     if solved_at is None:
@@ -96,9 +97,10 @@ def _plain_slots(read: Read) -> frozenset[int]:
 def _solved(
     read: Read, dims: tuple[str, ...], plain: frozenset[int], streams: frozenset[str]
 ) -> dict[int, str] | None:
-    """The index for which each slot is solved that is neither plain nor constant, None where one cannot be: the dim's
-    own (of a convolution the element, not the tap), else one of ``streams``: less is read by them than by rows, which
-    have statistics too. It stands in that slot alone, so that the solutions do not depend on one another."""
+    """The index for which each slot is solved that is neither plain nor constant, None where one cannot be:
+    the dim's own (of a convolution the element, not the tap), else one of ``streams``: less is read by them
+    than by rows, which have statistics too. It stands in that slot alone, so that the solutions do not depend
+    on one another."""
     elsewhere = [n for slot in read.indices for n in index_names(slot)]
     found: dict[int, str] = {}
     for at, (slot, dim) in enumerate(zip(read.indices, dims, strict=True)):

@@ -4,12 +4,13 @@ For every statement, from the last to the first, the adjoint of its target is ha
 
     Z[zd] += f(T[slots], ...)      gives      d_T[slots] += d_Z[zd] * ∂f/∂T      summed over the indices T lacks
 
-All of it is sums, whatever they run over: that a slope of a head collects from all pairs at once is a matter of how
-kernels are cut (`planning/parting.py`). What an input receives at places that are only known as tensors are read
-(``T[table[i], d]``) is collected by the indices these are computed from, with the places beside it.
+All of it is sums, whatever they run over: that a slope of a head collects from all pairs at once is a matter
+of how kernels are cut (`planning/parting.py`). What an input receives at places that are only known as
+tensors are read (``T[table[i], d]``) is collected by the indices these are computed from, with the places
+beside it.
 
-(Griewank and Walther, "Evaluating Derivatives", 2008, chapter 3, for programs; that the adjoint of an Einsum is an
-Einsum is used by every tensor compiler.)
+(Griewank and Walther, "Evaluating Derivatives", 2008, chapter 3, for programs; that the adjoint of an Einsum
+is an Einsum is used by every tensor compiler.)
 """
 
 from __future__ import annotations
@@ -47,12 +48,12 @@ from attn_dsl.rewrites.definitions import fresh_name, statement_reads, whole_rea
 class Backward:
     """The backward pass.
 
-    ``forward``: the cascade it differentiates, in normal form; beside its own outputs it gives the tensors ``kept``,
-    which the backward pass reads. ``cascade``: what
-    kernels compute, from the inputs, the adjoints of the outputs (``seeds``: output -> input) and what was kept.
-    ``finish``: from its results to those of ``gradients`` (input -> result) that are sent to computed places: sums of
-    tensors at places that other tensors hold, and nothing else. ``presences``: results of ``forward`` of which ``cascade``
-    asks whether they exist, and the indices that this varies with.
+    ``forward``: the cascade it differentiates, in normal form; beside its own outputs it gives the tensors
+    ``kept``, which the backward pass reads. ``cascade``: what kernels compute, from the inputs, the adjoints
+    of the outputs (``seeds``: output -> input) and what was kept. ``finish``: from its results to those of
+    ``gradients`` (input -> result) that are sent to computed places: sums of tensors at places that other
+    tensors hold, and nothing else. ``presences``: results of ``forward`` of which ``cascade`` asks whether
+    they exist, and the indices that this varies with.
     """
 
     forward: Cascade
@@ -66,8 +67,8 @@ class Backward:
 
 @dataclass(frozen=True, slots=True)
 class _Sent:
-    """A result of the backward cascade over these dims, and the places of an input it belongs at: an index, or what a
-    result that holds places has."""
+    """A result of the backward cascade over these dims, and the places of an input it belongs at: an index,
+    or what a result that holds places has."""
 
     tensor: str
     dims: tuple[str, ...]
@@ -80,9 +81,9 @@ def backward(
     real: str = "f32",
     outputs: Iterable[str] | None = None,
 ) -> Backward:
-    """The backward pass for the inputs ``wanted`` (default: all floating ones), from the adjoints of ``outputs`` (all). ``real``: the dtype of accumulators,
-    in which what was kept and what is still to be summed are stored. NotLoweredError names the statement that has
-    no derivative here."""
+    """The backward pass for the inputs ``wanted`` (default: all floating ones), from the adjoints of
+    ``outputs`` (all). ``real``: the dtype of accumulators, in which what was kept and what is still to be
+    summed are stored. NotLoweredError names the statement that has no derivative here."""
     forward = means_as_sums(normal_form(cascade))
     names = tuple(differentiable_inputs(cascade) if wanted is None else wanted)
     seeded = frozenset(o.name for o in forward.outputs) if outputs is None else frozenset(outputs)
@@ -165,8 +166,8 @@ class _Reverse:
     # what is kept
 
     def _kept(self) -> tuple[str, ...]:
-        """What the forward pass stores for the backward pass: of what that reads, the reductions over a stream that
-        are no pairs, the rankings and the outputs. All else is computed anew from these."""
+        """What the forward pass stores for the backward pass: of what that reads, the reductions over a
+        stream that are no pairs, the rankings and the outputs. All else is computed anew from these."""
         extents = Extents(self._forward)
         known = self._flow.by_target.keys() & self._streamed
         linear = {t for t in known if not is_of_pairs(self._flow, extents, t)}
@@ -291,8 +292,9 @@ class _Reverse:
             )
 
     def _place(self, read: Read, space: tuple[str, ...]) -> Place:
-        """Where a read receives its adjoint. An entry of a table that pairs share (a bias at a distance) is sent what each pair
-        has for it: to solve its place for the pairs would compute these anew, off the diagonal."""
+        """Where a read receives its adjoint. An entry of a table that pairs share (a bias at a distance) is
+        sent what each pair has for it: to solve its place for the pairs would compute these anew, off the
+        diagonal."""
         dims = self._dims_of(read.tensor)
         place = place_of(read, dims, space, self._forward, self._keys)
         sides = {n for slot in read.indices for n in index_names(slot)}
@@ -429,8 +431,8 @@ class _Reverse:
 
 
 def _asked_once(amount: Expr, over: tuple[str, ...]) -> tuple[Expr, tuple[Expr, ...]]:
-    """What is summed where conditions hold that are the same for the whole sum, and these conditions: where they
-    do not, nothing arrives, which to an adjoint is 0."""
+    """What is summed where conditions hold that are the same for the whole sum, and these conditions: where
+    they do not, nothing arrives, which to an adjoint is 0."""
     match amount:
         case Select(condition=c, then=a, otherwise=b) if (
             ZERO in (a, b) and over and not {*over} & {*index_names(c)}

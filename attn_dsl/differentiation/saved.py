@@ -1,7 +1,7 @@
 """Cascades to which values are given by an earlier pass: what a derivative of them may still ask.
 
-The statements of what is saved stay, and say what it means. So a derivative goes through them like through any other:
-what is saved depends on the inputs, though no kernel computes it here.
+The statements of what is saved stay, and say what it means. So a derivative goes through them like through
+any other: what is saved depends on the inputs, though no kernel computes it here.
 """
 
 from __future__ import annotations

@@ -142,8 +142,9 @@ Statement = Einsum | Ranking
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """Where the elements of a statement go, which is known only as they are computed: to ``tensor``, over ``dims``, at
-    the places ``keys``, expressions in the statement's indices. What meets at a place is added up."""
+    """Where the elements of a statement go, which is known only as they are computed: to ``tensor``, over
+    ``dims``, at the places ``keys``, expressions in the statement's indices. What meets at a place is added
+    up."""
 
     statement: str
     tensor: str
@@ -155,10 +156,10 @@ class Sending:
 class Cascade:
     """A whole mechanism: resolved, functions inlined, statements in an order where definitions come first.
 
-    ``saved``: computed tensors whose values are given, by an earlier pass that stored them. Their statements say
-    what they mean and where they exist; they are not evaluated again. ``present:T`` among them: whether T exists is
-    given too. ``sendings``: where kernels send what keyed reductions sum; before code generation these are statements.
-    ``parted``: partial results, which kernels store.
+    ``saved``: computed tensors whose values are given, by an earlier pass that stored them. Their statements
+    say what they mean and where they exist; they are not evaluated again. ``present:T`` among them: whether T
+    exists is given too. ``sendings``: where kernels send what keyed reductions sum; before code generation
+    these are statements. ``parted``: partial results, which kernels store.
     """
 
     name: str
@@ -174,7 +175,8 @@ class Cascade:
 
     @cached_property
     def known(self) -> dict[Any, Any]:
-        """What analyses have found out about this very cascade, each under a name of its own; no part of its value."""
+        """What analyses have found out about this very cascade, each under a name of its own; no part of its
+        value."""
         return {}
 
     @cached_property

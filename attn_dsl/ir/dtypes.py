@@ -1,7 +1,7 @@
 """The types of elements: one row for each, with all that the stages ask of it.
 
-A dtype is this row and how the targets spell it (``codegen/spelling.py``); a float that C++ has no type for is turned
-into one by ``from_NAME``, ``to_NAME`` and ``round_NAME`` of ``templates/cpu/functions.h``.
+A dtype is this row and how the targets spell it (``codegen/spelling.py``); a float that C++ has no type for
+is turned into one by ``from_NAME``, ``to_NAME`` and ``round_NAME`` of ``templates/cpu/functions.h``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ class Kind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Dtype:
-    """``bytes``: of an element in memory; ``torch``: torch's name; ``digits``: the significant bits of a real."""
+    """``bytes``: of an element in memory; ``torch``: torch's name; ``digits``: the significant bits of a
+    real."""
 
     name: str
     kind: Kind

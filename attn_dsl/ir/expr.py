@@ -5,8 +5,8 @@
 Nodes are immutable, compare by structure, and carry the source span they came from, which takes no
 part in equality or hashing. An expression denotes a partial value: it may be *absent* (design, §2).
 
-What is shared stays shared: a node keeps its hash, and is compared by it first, so that a table of expressions
-costs one step for each and not one for each term.
+What is shared stays shared: a node keeps its hash, and is compared by it first, so that a table of
+expressions costs one step for each and not one for each term.
 """
 
 from __future__ import annotations

@@ -11,8 +11,9 @@ _T = TypeVar("_T")
 
 
 class InOrder(Generic[_T]):
-    """A fact of every computed tensor, found once for each. Those that a tensor's definition reads stand above it and
-    are found before it is asked about, so that a long chain of statements is a loop, and a diamond no tree."""
+    """A fact of every computed tensor, found once for each. Those that a tensor's definition reads stand
+    above it and are found before it is asked about, so that a long chain of statements is a loop, and a
+    diamond no tree."""
 
     def __init__(self, cascade: Cascade, find: Callable[[str], _T]) -> None:
         complete: dict[str, None] = {}

@@ -1,4 +1,5 @@
-"""Sums of indices, sizes and whole numbers, in which opposite terms cancel: ``k - (n - i) - i + n`` is ``k``."""
+"""Sums of indices, sizes and whole numbers, in which opposite terms cancel: ``k - (n - i) - i + n`` is
+``k``."""
 
 from __future__ import annotations
 
@@ -9,7 +10,8 @@ from attn_dsl.ir.expr import Const, Expr, IndexVar, Op, SizeOf
 
 
 def collected(expr: Expr) -> Expr:
-    """The sum without opposite terms and with one literal; what is no such sum, or has none of these, as it is."""
+    """The sum without opposite terms and with one literal; what is no such sum, or has none of these, as it
+    is."""
     match expr:
         case Op(name="add" | "sub" | "neg"):
             parts = tuple(_terms(expr, 1))

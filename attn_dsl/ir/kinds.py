@@ -27,7 +27,8 @@ _WORDS = {"bool": Kind.BOOLEAN, "int": Kind.INTEGER, "float": Kind.REAL}
 
 
 def kind_of(expr: Expr, tensor: Callable[[str], Kind], params: Mapping[str, str]) -> Kind:
-    """The kind of an expression; ``tensor`` gives that of a tensor, ``params`` the type of each: int, float, bool."""
+    """The kind of an expression; ``tensor`` gives that of a tensor, ``params`` the type of each: int, float,
+    bool."""
 
     def of(inner: Expr) -> Kind:
         return kind_of(inner, tensor, params)
@@ -69,7 +70,8 @@ def statement_kind(statement: Statement, of: Callable[[Expr], Kind]) -> Kind:
 
 
 class Kinds:
-    """The kinds of the expressions and tensors of one cascade. ``dtypes``: of inputs that declare none, or others."""
+    """The kinds of the expressions and tensors of one cascade. ``dtypes``: of inputs that declare none, or
+    others."""
 
     def __init__(self, cascade: Cascade, dtypes: Mapping[str, str] | None = None) -> None:
         given = {} if dtypes is None else dtypes

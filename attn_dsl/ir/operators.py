@@ -1,7 +1,8 @@
-"""The operators and functions a scalar expression may use: one row for each, with all that the stages ask of it.
+"""The operators and functions a scalar expression may use: one row for each, with all that the stages ask of
+it.
 
-A function is this row and its spelling in the targets (``codegen/spelling.py``); where a target has no word for it,
-its ``formula`` is compiled in its place, and the row alone is enough:
+A function is this row and its spelling in the targets (``codegen/spelling.py``); where a target has no word
+for it, its ``formula`` is compiled in its place, and the row alone is enough:
 
     unary("softsign", formula=lambda x: div(x, add(ONE, call("abs", x))), ...)
 """
@@ -42,13 +43,14 @@ class Positive(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operator:
-    """``symbol``: the infix or prefix spelling; None for a function, which is spelt by its name. ``result``: its kind;
-    None where it is an integer if all arguments are integers or booleans, and else a real.
+    """``symbol``: the infix or prefix spelling; None for a function, which is spelt by its name. ``result``:
+    its kind; None where it is an integer if all arguments are integers or booleans, and else a real.
 
-    ``total``: whether every real has a finite value. ``slopes``: from the arguments and the value, the derivative by
-    each argument, None where that is zero everywhere; None for an operator that is flat. ``formula``: the same in terms
-    of other operators, for whoever has no word for it. ``sample``: a text that takes any ordinary ``{x}`` to an ordinary
-    value by this function; None for operators, and functions of more than one real."""
+    ``total``: whether every real has a finite value. ``slopes``: from the arguments and the value, the
+    derivative by each argument, None where that is zero everywhere; None for an operator that is flat.
+    ``formula``: the same in terms of other operators, for whoever has no word for it. ``sample``: a text that
+    takes any ordinary ``{x}`` to an ordinary value by this function; None for operators, and functions of
+    more than one real."""
 
     name: str
     result: Kind | None

@@ -1,8 +1,9 @@
 """The reductions, and one row for each with what the stages ask of it.
 
-A reduction is this row, the texts of its combination in the targets (``codegen/spelling.py``) where it has an operator
-of its own, its derivative (``differentiation/forward.py`` and ``reverse.py``), and the error that it makes
-(``testing/rounding.py``): there, every reduction has a case, and a type checker misses the one that has none.
+A reduction is this row, the texts of its combination in the targets (``codegen/spelling.py``) where it has an
+operator of its own, its derivative (``differentiation/forward.py`` and ``reverse.py``), and the error that it
+makes (``testing/rounding.py``): there, every reduction has a case, and a type checker misses the one that has
+none.
 """
 
 from __future__ import annotations
@@ -35,13 +36,13 @@ class Reduction(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """``word``: in names made from it. ``combine``: the operator on two partial results. ``identity``: what changes
-    nothing, as text; an infinity is the furthest that a type has. ``result``: the kind of the result; None where it is
-    that of the elements, a truth value being counted. ``direction``: 1 for what rises with every element it meets, -1
-    for what falls, 0 else. ``is_additive``: f(a x + b y) = a f(x) + b f(y). ``keeps_positive``: whether what is positive
-    stays so. ``corrections``: what may be done to a partial result in place of its elements, the cheapest first; a ratio
-    must be positive where there is a direction. ``torch``, ``scatter``: torch's reductions, along an axis and to
-    computed places."""
+    """``word``: in names made from it. ``combine``: the operator on two partial results. ``identity``: what
+    changes nothing, as text; an infinity is the furthest that a type has. ``result``: the kind of the result;
+    None where it is that of the elements, a truth value being counted. ``direction``: 1 for what rises with
+    every element it meets, -1 for what falls, 0 else. ``is_additive``: f(a x + b y) = a f(x) + b f(y).
+    ``keeps_positive``: whether what is positive stays so. ``corrections``: what may be done to a partial
+    result in place of its elements, the cheapest first; a ratio must be positive where there is a direction.
+    ``torch``, ``scatter``: torch's reductions, along an axis and to computed places."""
 
     word: str
     combine: str

@@ -1,8 +1,8 @@
 """Derivatives of operators, as expressions of their arguments and of their value.
 
-At a kink the derivative is that of torch: none for ``abs`` and ``relu`` at 0, an even share for ``max`` and ``min`` of
-equals, all of it to the argument of ``clamp`` at its bounds. So at NaN: 1 through ``relu``, and for both sides of
-``max`` and ``min``, 0 through ``clamp``.
+At a kink the derivative is that of torch: none for ``abs`` and ``relu`` at 0, an even share for ``max`` and
+``min`` of equals, all of it to the argument of ``clamp`` at its bounds. So at NaN: 1 through ``relu``, and
+for both sides of ``max`` and ``min``, 0 through ``clamp``.
 """
 
 from __future__ import annotations

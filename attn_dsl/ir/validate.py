@@ -1,7 +1,8 @@
 """What holds of every cascade, checked: names are bound, slots fit, definitions come first.
 
-Resolving a text establishes these, and every rewrite and derivative keeps them. Where one does not, the defect is ours;
-a kernel generated from it would compute something else without a word, so the cascade is not used:
+Resolving a text establishes these, and every rewrite and derivative keeps them. Where one does not, the
+defect is ours; a kernel generated from it would compute something else without a word, so the cascade is not
+used:
 
     d_X[i] = d_Y[i] * W[u]      'u' is bound neither by the target nor by a sum
 """
@@ -36,8 +37,8 @@ def faults(cascade: Cascade) -> list[str]:
 
 
 def cancelling_slots(cascade: Cascade) -> list[str]:
-    """Slots from which a term is taken that stands in them already, ``i - i``: where no text has such, the trace of a
-    substitution that took one index for another."""
+    """Slots from which a term is taken that stands in them already, ``i - i``: where no text has such, the
+    trace of a substitution that took one index for another."""
     return [
         f"'{read.tensor}' is read at opposite terms of '{name}' in '{statement.target}'"
         for statement in cascade.statements

@@ -73,8 +73,8 @@ def walk(expr: Expr) -> Iterator[Expr]:
 
 
 def transform(expr: Expr, rule: Callable[[Expr], Expr]) -> Expr:
-    """Rebuild bottom-up, applying ``rule`` to every node after its children; shared where nothing changed. Chains
-    (``a + b + c``, ``p and q and r``) lean to the left, and the left is a loop."""
+    """Rebuild bottom-up, applying ``rule`` to every node after its children; shared where nothing changed.
+    Chains (``a + b + c``, ``p and q and r``) lean to the left, and the left is a loop."""
     spine: list[tuple[Expr, tuple[Expr, ...]]] = []
     while below := children(expr):
         spine.append((expr, below))
@@ -89,7 +89,8 @@ def transform(expr: Expr, rule: Callable[[Expr], Expr]) -> Expr:
 
 
 def substitute(expr: Expr, values: Mapping[str, Expr]) -> Expr:
-    """Replace index variables by expressions; ``size(i)`` keeps its meaning. Sums of indices are collected."""
+    """Replace index variables by expressions; ``size(i)`` keeps its meaning. Sums of indices are
+    collected."""
 
     def rule(node: Expr) -> Expr:
         return values.get(node.name, node) if isinstance(node, IndexVar) else collected(node)

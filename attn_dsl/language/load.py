@@ -51,8 +51,8 @@ def load_file(path: str | Path) -> Specification:
 
 
 def read_source(path: Path) -> str:
-    """The text of a file, or a LanguageError that says why it cannot be read. Of a device or a huge file no more is
-    read than a text may have."""
+    """The text of a file, or a LanguageError that says why it cannot be read. Of a device or a huge file no
+    more is read than a text may have."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)

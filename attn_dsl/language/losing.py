@@ -8,9 +8,10 @@ Operands whose guards differ are told apart by the predicates they stand under:
     ``always``     predicates that an element itself needs (``X = S where causal``)
     ``somewhere``  predicates under which at least one reduced element must exist (``O += P where causal``)
 
-Where each has a predicate the other lacks, what is left is neither's. Where one alone has, the sum is that operand
-under its mask, which every reduction takes as it is; only an output that gets it element by element shows 0 for
-what the other had. A statement whose own ``where`` asks for these predicates says that it is meant.
+Where each has a predicate the other lacks, what is left is neither's. Where one alone has, the sum is that
+operand under its mask, which every reduction takes as it is; only an output that gets it element by element
+shows 0 for what the other had. A statement whose own ``where`` asks for these predicates says that it is
+meant.
 """
 
 from __future__ import annotations

@@ -2,10 +2,10 @@
 
     m max= x;  l += exp(x - detach(m));  R = m + log(l)
 
-R is the same whatever m is: m only keeps exp in range. Its gradient is the right one where m is detached everywhere;
-here it has that of m beside it. Whether a tensor depends on m is decided by what it does when m grows by t, apart for m
-as it is (by a t) and detached (by c t): it grows by (a + c) t, or by exp((a + c) t). R does not depend on m, for a = 1 and c = -1;
-but its gradient does, for a is not 0.
+R is the same whatever m is: m only keeps exp in range. Its gradient is the right one where m is detached
+everywhere; here it has that of m beside it. Whether a tensor depends on m is decided by what it does when m
+grows by t, apart for m as it is (by a t) and detached (by c t): it grows by (a + c) t, or by exp((a + c) t).
+R does not depend on m, for a = 1 and c = -1; but its gradient does, for a is not 0.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ SAME, UNKNOWN = Growth(), Growth("unknown")
 
 
 def advice(cascade: Cascade) -> Iterator[Diagnostic]:
-    """A warning for each tensor that is detached in one place and not in another, and that something it does not depend on
-    has a gradient of."""
+    """A warning for each tensor that is detached in one place and not in another, and that something it does
+    not depend on has a gradient of."""
     for tensor in _candidates(cascade):
         yield from _of(tensor, cascade)
 

@@ -155,7 +155,8 @@ def _pass(found: Break, cascade: Cascade) -> Diagnostic:
 
 
 def _gathers(cascade: Cascade, streams: frozenset[str]) -> Iterator[Diagnostic]:
-    """Reads whose place is itself read at a stream's own element; a page, read at ``j // size``, holds many."""
+    """Reads whose place is itself read at a stream's own element; a page, read at ``j // size``, holds
+    many."""
     inputs = {i.name for i in cascade.inputs}
     for statement in cascade.statements:
         for node in walk(statement.body):

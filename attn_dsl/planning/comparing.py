@@ -1,7 +1,7 @@
 """Tensors of which two elements are compared with each other: these are stored.
 
-What a file names once has one value. An element that is computed anew wherever it is read may be rounded in another
-way there, which a sum does not notice and a comparison does:
+What a file names once has one value. An element that is computed anew wherever it is read may be rounded in
+another way there, which a sum does not notice and a comparison does:
 
     rank[c,u] += X[c,o] > X[c,u]       an element would count as greater than itself
 

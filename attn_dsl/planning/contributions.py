@@ -1,10 +1,11 @@
-"""A tensor of several contributions whose loops cross: each has a tensor of its own, and what they give is combined.
+"""A tensor of several contributions whose loops cross: each has a tensor of its own, and what they give is
+combined.
 
     T[b] += f[b,c]                T_1[b] += f[b,c]          T[b] += T_1[b]
     T[b] += g[b,c,a]        ->    T_2[b] += g[b,c,a]        T[b] += T_2[b]
 
-Loops over the same indices are one loop, and loops over different ones stand beside each other; a loop over some of another's
-indices can be neither. What is absent in one contribution is left out, as before.
+Loops over the same indices are one loop, and loops over different ones stand beside each other; a loop over
+some of another's indices can be neither. What is absent in one contribution is left out, as before.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from attn_dsl.rewrites.definitions import fresh_name, whole_read
 
 
 def with_own_loops(cascade: Cascade, streams: frozenset[str]) -> Cascade:
-    """The cascade in which the loops of each tensor are the same or have nothing in common. ``streams``: the indices
-    that loops go through."""
+    """The cascade in which the loops of each tensor are the same or have nothing in common. ``streams``: the
+    indices that loops go through."""
     targets = dict.fromkeys(s.target for s in cascade.statements)
     crossing = {t for t in targets if _cross(cascade.definitions(t), streams)}
     if not crossing:

@@ -21,8 +21,8 @@ class Dependence:
 
     @cached_property
     def by_target(self) -> dict[str, tuple[Statement, ...]]:
-        """Every computed tensor with its statements, in the order in which they are complete: all that a tensor reads
-        stands before it."""
+        """Every computed tensor with its statements, in the order in which they are complete: all that a
+        tensor reads stands before it."""
         table: dict[str, tuple[Statement, ...]] = {}
         for statement in self.cascade.statements:
             table[statement.target] = (*table.pop(statement.target, ()), statement)
@@ -35,7 +35,8 @@ class Dependence:
 
     @cached_property
     def needed(self) -> frozenset[str]:
-        """The tensors to be computed: those that outputs depend on, presence included, up to what is saved."""
+        """The tensors to be computed: those that outputs depend on, presence included, up to what is
+        saved."""
         given = {*self.cascade.saved}
         pending = [*(o.name for o in self.cascade.outputs), *(s.statement for s in self.cascade.sendings)]
         needed: set[str] = set()
@@ -67,8 +68,8 @@ class Dependence:
 
     @cached_property
     def operands(self) -> tuple[tuple[str, frozenset[str]], ...]:
-        """The inputs as they are read: each with the indices its slots depend on (a page table's keys are read at
-        ``page[b, j // s]``: they vary with b and j)."""
+        """The inputs as they are read: each with the indices its slots depend on (a page table's keys are
+        read at ``page[b, j // s]``: they vary with b and j)."""
         reads = [
             n
             for s in self.cascade.statements
@@ -118,8 +119,8 @@ class Dependence:
         return self._ancestors.get(tensor, frozenset())
 
     def sources(self, tensor: str) -> tuple[str, ...]:
-        """The inputs and reductions reached from a definition without looking through a reduction. What has several
-        contributions, none of which sums anything, is looked through."""
+        """The inputs and reductions reached from a definition without looking through a reduction. What has
+        several contributions, none of which sums anything, is looked through."""
         return self._sources.get(tensor, ())
 
     @cached_property

@@ -1,15 +1,16 @@
 """How long the extents of indices are, as far as a plan hangs on it.
 
-Where tensors lie in memory tells most indices apart: features are innermost. What it leaves open is asked of the extents
-themselves, in classes, so that a plan serves every call whose extents fall into the same:
+Where tensors lie in memory tells most indices apart: features are innermost. What it leaves open is asked of
+the extents themselves, in classes, so that a plan serves every call whose extents fall into the same:
 
     one     1             a query in decoding: no tile of rows
     few     2 .. 64       heads that a tile may hold
     some    65 .. 512     what a tile may still hold
     many    513 ..        lengths
 
-A class is asked only where another answer would give another plan, and only those asked are part of what a program is
-specialised on. Where nothing is known, as for a text without sizes, the question has an answer by the layout.
+A class is asked only where another answer would give another plan, and only those asked are part of what a
+program is specialised on. Where nothing is known, as for a text without sizes, the question has an answer by
+the layout.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ def length_of(extent: int) -> Length:
 
 @dataclass(frozen=True, slots=True)
 class Extents:
-    """What is known of extents: those that the text fixes, and classes that are ``given``. ``asked``: the indices whose
-    class was asked for, in order."""
+    """What is known of extents: those that the text fixes, and classes that are ``given``. ``asked``: the
+    indices whose class was asked for, in order."""
 
     cascade: Cascade
     given: Mapping[str, Length] = field(default_factory=dict[str, Length])

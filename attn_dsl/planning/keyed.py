@@ -2,14 +2,14 @@
 
     D[b, h, i - j + size(j) - 1] += P[b,h,i,j]
 
-Where the elements of a pair tensor go is known only as they are computed. So one of the summed indices becomes a
-row, as if the target kept it, another is streamed, and each tile sends what it has to its places:
+Where the elements of a pair tensor go is known only as they are computed. So one of the summed indices
+becomes a row, as if the target kept it, another is streamed, and each tile sends what it has to its places:
 
     D[b,h,i] += P[b,h,i,j]      sent to  [b, h, i - j + size(j) - 1]
 
-Sums of floats depend on their order, and the order on which program was first. A CPU therefore sums in a fixed number of
-parts, each by one thread; a GPU adds integers, the digits of an exact sum (Kulisch, "Computer Arithmetic and
-Validity", 2008). Both give the same bits every time.
+Sums of floats depend on their order, and the order on which program was first. A CPU therefore sums in a
+fixed number of parts, each by one thread; a GPU adds integers, the digits of an exact sum (Kulisch, "Computer
+Arithmetic and Validity", 2008). Both give the same bits every time.
 """
 
 from __future__ import annotations
@@ -29,12 +29,14 @@ from attn_dsl.rewrites.definitions import fresh_name, statement_reads
 
 
 def kernel_form(cascade: Cascade) -> Cascade:
-    """The normal form in which kernels are planned: means as sums over counts, keyed sums as rows and places."""
+    """The normal form in which kernels are planned: means as sums over counts, keyed sums as rows and
+    places."""
     return with_sendings(means_as_sums(normal_form(cascade)))
 
 
 def with_sendings(cascade: Cascade) -> Cascade:
-    """The cascade with every keyed reduction as one that keeps a row, and the places it is sent to beside it."""
+    """The cascade with every keyed reduction as one that keeps a row, and the places it is sent to beside
+    it."""
     keyed = {s.target for s in cascade.statements if isinstance(s, Einsum) and s.is_keyed}
     if not keyed:
         return cascade
@@ -71,8 +73,8 @@ def _with_row(flow: Dependence, statement: Einsum) -> Einsum:
 
 
 def _rows(flow: Dependence, own: tuple[str, ...], sequences: tuple[str, ...]) -> tuple[str, ...]:
-    """The indices that are not streamed: those of a reduction over the others, whose kernel may then do both (of such
-    kernels the one with the fewest results); else all but the last that is summed."""
+    """The indices that are not streamed: those of a reduction over the others, whose kernel may then do both
+    (of such kernels the one with the fewest results); else all but the last that is summed."""
     found: Counter[tuple[str, ...]] = Counter()
     for reduction in flow.reductions:
         kept = tuple(d for d in flow.dims(reduction) if not is_feature(flow, d))

@@ -1,11 +1,12 @@
-"""Reductions over several sequences, in parts that programs of their own compute: `part_reduction`, where it pays.
+"""Reductions over several sequences, in parts that programs of their own compute: `part_reduction`, where it
+pays.
 
     d_slope[h] += dS[b,h,i,j] * (i - j)     in parts [h,b,i], by the kernel of d_Q[b,h,i,d], which has these pairs at hand
     loss += X[b,i,d] ** 2                   in parts [b,i], then [b], since the result keeps nothing to share out
     d_sink[h] += dO[b,h,i,e] * ...          in parts [h,b,i], since heads are few, for programs and for the lanes of a tile
 
-A part is stored, and what combines parts is another kernel: no program adds to what another has written, so the result
-has the same bits every time.
+A part is stored, and what combines parts is another kernel: no program adds to what another has written, so
+the result has the same bits every time.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from attn_dsl.rewrites.part_reduction import part_reduction
 
 
 def with_parts(cascade: Cascade, extents: Extents) -> Cascade:
-    """The cascade with every reduction in parts that would leave programs without work, or make pairs anew that another
-    reduction has."""
+    """The cascade with every reduction in parts that would leave programs without work, or make pairs anew
+    that another reduction has."""
     flow = Dependence(cascade)
     pending = {t: kept for t in flow.reductions if (kept := _shares_out(flow, extents, t))}
     pending |= _beside_others(flow, [t for t in flow.reductions if t not in pending])
@@ -42,15 +43,18 @@ def with_parts(cascade: Cascade, extents: Extents) -> Cascade:
 
 
 def _shares_out(flow: Dependence, extents: Extents, tensor: str) -> tuple[str, ...]:
-    """The indices that the parts of a result keep that leaves too little to programs: one with no sequence but short ones, and
-    of features one at most; and a sum along diagonals, such as the gradient of a table of distances, which sums a batch as
-    well."""
+    """The indices that the parts of a result keep that leaves too little to programs: one with no sequence
+    but short ones, and of features one at most; and a sum along diagonals, such as the gradient of a table of
+    distances, which sums a batch as well."""
     statement = _over_sequences(flow, tensor)
     if statement is None:
         return ()
     over, own = flow.in_order(_sequences(flow, statement.over)), _sequences(flow, statement.dims)
     if len(statement.dims) - len(own) < 2 and not _is_folded(flow, tensor, over):
-        kept = over if _is_lesser(flow, tensor, {*statement.dims, *over}) else over[:-1]
+        layouts = _layouts(flow, tensor)
+        kept = over if any({*statement.dims, *over} < dims for dims in layouts) else over[:-1]
+        while kept and not any({*own, *kept} <= dims for dims in layouts):
+            kept = kept[:-1]  # parts over two lengths would be pairs
         if kept and all(extents.length(i, _guess(flow, i)) <= Length.FEW for i in own):
             return kept
     along = _diagonals(statement, {*statement.dims}, {*over})
@@ -58,23 +62,23 @@ def _shares_out(flow: Dependence, extents: Extents, tensor: str) -> tuple[str, .
 
 
 def _is_folded(flow: Dependence, tensor: str, over: tuple[str, ...]) -> bool:
-    """Whether a reduction and another over the same sequences follow one another, as a softmax's sum does its maximum: they
-    have one loop."""
+    """Whether a reduction and another over the same sequences follow one another, as a softmax's sum does its
+    maximum: they have one loop."""
     made_of = flow.ancestors(tensor)
     return any(
         (t in made_of or tensor in flow.ancestors(t)) and flow.over(t) & {*over} for t in flow.reductions
     )
 
 
-def _is_lesser(flow: Dependence, tensor: str, dims: set[str]) -> bool:
-    """Whether a tensor over these indices is less than one of the inputs that it is made of."""
+def _layouts(flow: Dependence, tensor: str) -> list[set[str]]:
+    """The indices of each input that a tensor is made of."""
     made_of = flow.ancestors(tensor)
-    return any(i.name in made_of and dims < {*i.dims} for i in flow.cascade.inputs)
+    return [{*i.dims} for i in flow.cascade.inputs if i.name in made_of]
 
 
 def _guess(flow: Dependence, index: str) -> Length:
-    """The class of an extent that is not known: heads stand before the positions that they are heads of, and their value
-    means nothing."""
+    """The class of an extent that is not known: heads stand before the positions that they are heads of, and
+    their value means nothing."""
     layouts = ([i for a in t.axes for i in a.indices] for t in flow.cascade.inputs)
     sequences = [_sequences(flow, dims) for dims in layouts if index in dims]
     before = any(dims[-1] != index for dims in sequences if index in dims)
@@ -88,8 +92,8 @@ def _diagonals(statement: Einsum, kept: set[str], over: set[str]) -> set[str]:
 
 
 def _beside_others(flow: Dependence, tensors: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """The indices that the parts of results keep which other kernels can compute, where none of the results' own is what
-    a kernel tiles."""
+    """The indices that the parts of results keep which other kernels can compute, where none of the results'
+    own is what a kernel tiles."""
     found = {t: kept for t in tensors if (kept := _beside_other(flow, t))}
     others = [t for t in tensors if t not in found]
     tiled = {i for t in others for i in (*_sequences(flow, flow.over(t)), *_rows(flow, t))}
@@ -97,8 +101,8 @@ def _beside_others(flow: Dependence, tensors: Iterable[str]) -> dict[str, tuple[
 
 
 def _beside_other(flow: Dependence, tensor: str) -> tuple[str, ...]:
-    """What a part keeps beside the result's own indices so that the kernel of another reduction may compute it, of which
-    a result is no smaller; of such kernels the first."""
+    """What a part keeps beside the result's own indices so that the kernel of another reduction may compute
+    it, of which a result is no smaller; of such kernels the first."""
     statement = _over_sequences(flow, tensor)
     if statement is None:
         return ()

@@ -250,7 +250,8 @@ def _rows_of_matrices(flow: Dependence, roles: Roles, targets: list[str]) -> tup
 
 
 def _free(flow: Dependence, roles: Roles, targets: list[str], streams: frozenset[str]) -> frozenset[str]:
-    """The kept indices that nothing streamed carries: the positions of a row, where a head is one of both sides."""
+    """The kept indices that nothing streamed carries: the positions of a row, where a head is one of both
+    sides."""
     kept = {d for t in targets for d in flow.dims(t)}
     for read in (r for t in targets for r in _reads_of(flow, roles, t)):
         names = {n for slot in read.indices for n in index_names(slot)}

@@ -28,10 +28,10 @@ Presences = tuple[tuple[str, tuple[str, ...]], ...]
 class ProgramPlan:
     """The kernels of a cascade, in the order in which they run.
 
-    ``cascade``: the normal form they compute, with the params that shape the code as constants; what is ``saved`` is not
-    among its outputs, since it is given. ``params``: those constants. ``presences``: tensors of which it is stored where
-    they exist, and the indices that varies with; written where the tensor is computed, read where it is saved.
-    ``extents``: what was known of them, and asked.
+    ``cascade``: the normal form they compute, with the params that shape the code as constants; what is
+    ``saved`` is not among its outputs, since it is given. ``params``: those constants. ``presences``: tensors
+    of which it is stored where they exist, and the indices that varies with; written where the tensor is
+    computed, read where it is saved. ``extents``: what was known of them, and asked.
     """
 
     cascade: Cascade
@@ -53,7 +53,8 @@ class ProgramPlan:
 
     @cached_property
     def whole(self) -> tuple[str, ...]:
-        """The indices that a tile holds entirely: their extents are part of what a program is specialised on."""
+        """The indices that a tile holds entirely: their extents are part of what a program is specialised
+        on."""
         return tuple(i.name for i in self.cascade.indices if i.name in self.roles.whole)
 
     @cached_property
@@ -90,7 +91,8 @@ class ProgramPlan:
         return self._passes[kernel]
 
     def at(self, sizes: Mapping[str, int]) -> ProgramPlan:
-        """The same plan where some extents are known: they are constants in its cascade, and nothing is planned again."""
+        """The same plan where some extents are known: they are constants in its cascade, and nothing is
+        planned again."""
         key = tuple(sorted(sizes.items()))
         if key not in self._at:
             from attn_dsl.rewrites.simplify import simplify
@@ -103,8 +105,9 @@ class ProgramPlan:
 def plan(
     cascade: Cascade, params: Params, presences: Presences = (), sizes: Mapping[str, int] | None = None
 ) -> ProgramPlan:
-    """The plan of a cascade. ``params``: their values; those passed at launch stay open. ``sizes``: extents of which some
-    may decide between two plans. NotLoweredError names the statement that no kernel can compute.
+    """The plan of a cascade. ``params``: their values; those passed at launch stay open. ``sizes``: extents
+    of which some may decide between two plans. NotLoweredError names the statement that no kernel can
+    compute.
 
     Made once for this very cascade, these values and the classes of extents that were asked for.
     """
@@ -123,7 +126,8 @@ def plans(cascade: Cascade, params: Params, presences: Presences = ()) -> Plans:
 
 
 class Plans:
-    """The plans of a cascade that differ in classes of extents alone. ``params``: those that shape the code."""
+    """The plans of a cascade that differ in classes of extents alone. ``params``: those that shape the
+    code."""
 
     def __init__(self, cascade: Cascade, fixed: Params, presences: Presences) -> None:
         formed = kernel_form(bind(cascade, fixed, {}))
@@ -144,7 +148,8 @@ class Plans:
             given |= lengths
 
     def _of(self, given: Mapping[str, Length]) -> tuple[ProgramPlan, tuple[str, ...]]:
-        """The plan for these classes, and whose were asked for; the same where other classes gave an equal one."""
+        """The plan for these classes, and whose were asked for; the same where other classes gave an equal
+        one."""
         key = tuple(sorted(given.items()))
         if key not in self._known:
             extents = Extents(self._cascade, given)

@@ -5,12 +5,12 @@
     stream    tiled over a loop inside a program: the key positions
     whole     held entirely by a tile, its extent known at code generation: features
 
-Nothing is named in advance. A reduction whose result carries an index w, and which is consumed by a
-reduction over w, is evaluated anew inside the loop over w: what it reduces must be whole (the features
-of Q K^T). Not so where the index is itself a sequence with reductions inside (the keys, where the output is projected):
-then the result is stored, and the next reduction is another kernel. The reduced indices that are left are streams. What the results of a stream kernel keep is whole
-where only the streamed operands carry it (the features of V), a row where they do not carry it, and a
-program index otherwise.
+Nothing is named in advance. A reduction whose result carries an index w, and which is consumed by a reduction
+over w, is evaluated anew inside the loop over w: what it reduces must be whole (the features of Q K^T). Not
+so where the index is itself a sequence with reductions inside (the keys, where the output is projected): then
+the result is stored, and the next reduction is another kernel. The reduced indices that are left are streams.
+What the results of a stream kernel keep is whole where only the streamed operands carry it (the features of
+V), a row where they do not carry it, and a program index otherwise.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from attn_dsl.planning.extents import Extents, Length
 
 @dataclass(frozen=True, slots=True)
 class Roles:
-    """The parts that hold for a whole cascade. ``streamed``: the reductions that need a loop, or are stored."""
+    """The parts that hold for a whole cascade. ``streamed``: the reductions that need a loop, or are
+    stored."""
 
     whole: frozenset[str]
     streams: frozenset[str]
@@ -60,8 +61,8 @@ def assign_roles(flow: Dependence, extents: Extents) -> Roles:
 
 
 def _is_projected_beside(flow: Dependence, z: str, outer: set[str]) -> bool:
-    """Whether features are made of features, for elements of a sequence that some reduction goes through: each tile of
-    its rows would make them anew, so they are stored."""
+    """Whether features are made of features, for elements of a sequence that some reduction goes through:
+    each tile of its rows would make them anew, so they are stored."""
     if not is_feature(flow, z) or not any(is_feature(flow, w) for w in outer):
         return False
     made = [r for r in flow.reductions if z in flow.over(r)]
@@ -72,9 +73,9 @@ def _is_projected_beside(flow: Dependence, z: str, outer: set[str]) -> bool:
 
 
 def _fits_a_tile(flow: Dependence, extents: Extents, z: str, holds: bool) -> bool:
-    """Whether a tile is to hold an index, so that what is reduced over it is computed anew in the loop that uses it, and
-    not stored. Features are held, and a sequence that holds reductions itself (``holds``) is not; unless it is short,
-    such as the heads, and what would be stored has two lengths."""
+    """Whether a tile is to hold an index, so that what is reduced over it is computed anew in the loop that
+    uses it, and not stored. Features are held, and a sequence that holds reductions itself (``holds``) is
+    not; unless it is short, such as the heads, and what would be stored has two lengths."""
     if _lies_innermost(flow, z):
         return True
     if not (holds and _is_sequence(flow, z)):
@@ -86,7 +87,8 @@ def _fits_a_tile(flow: Dependence, extents: Extents, z: str, holds: bool) -> boo
 
 
 def is_of_pairs(flow: Dependence, extents: Extents, tensor: str) -> bool:
-    """Whether a tensor has a length more than any argument or result: to store it takes memory of another order."""
+    """Whether a tensor has a length more than any argument or result: to store it takes memory of another
+    order."""
     sequences = {d for d in flow.dims(tensor) if _is_sequence(flow, d)}
     tensors = (*flow.cascade.inputs, *flow.cascade.outputs)
     further = [sequences - {i for a in t.axes for i in a.indices} for t in tensors]
@@ -125,8 +127,8 @@ def _is_small(flow: Dependence, tensor: str) -> bool:
 
 
 def is_feature(flow: Dependence, index: str) -> bool:
-    """Whether an index stands innermost in every argument and result that has it (but for weights of these, such as
-    the taps of a convolution), and is only summed over: how features are laid out."""
+    """Whether an index stands innermost in every argument and result that has it (but for weights of these,
+    such as the taps of a convolution), and is only summed over: how features are laid out."""
     if not _lies_innermost(flow, index):
         return False
     kinds = {s.reduce for s in flow.cascade.statements if isinstance(s, Einsum) and index in s.over}
@@ -145,15 +147,16 @@ def _lies_innermost(flow: Dependence, index: str) -> bool:
 
 
 def _is_weight(flow: Dependence, tensor: str) -> bool:
-    """Whether, wherever the input is read, some other operand varies with all that it varies with, and more."""
+    """Whether, wherever the input is read, some other operand varies with all that it varies with, and
+    more."""
     mine = [indices for name, indices in flow.operands if name == tensor]
     return bool(mine) and all(any(m < other for _, other in flow.operands) for m in mine)
 
 
 def _is_matrix(flow: Dependence, tensor: Input) -> bool:
-    """Whether the input leads from features to features, as a projection does: both of its innermost indices lie
-    innermost wherever else they are, and somewhere beside what the input does not have, of which they are features (as
-    tokens are not in a number for each)."""
+    """Whether the input leads from features to features, as a projection does: both of its innermost indices
+    lie innermost wherever else they are, and somewhere beside what the input does not have, of which they are
+    features (as tokens are not in a number for each)."""
     others = [t.axes for t in (*flow.cascade.inputs, *flow.cascade.outputs) if t.axes != tensor.axes]
     own = {i for axis in tensor.axes for i in axis.indices}
 
@@ -197,8 +200,8 @@ def _one_side(flow: Dependence, index: str, target: str) -> bool:
 def split_rows(
     flow: Dependence, extents: Extents, kept: tuple[str, ...], streams: frozenset[str], whole: frozenset[str]
 ) -> tuple[tuple[str, ...], tuple[str, ...], bool]:
-    """Part what a kernel's results keep into program and row indices, both in the order of ``kept``; and whether there is
-    one query, so that the rows are few: the heads that share its keys."""
+    """Part what a kernel's results keep into program and row indices, both in the order of ``kept``; and
+    whether there is one query, so that the rows are few: the heads that share its keys."""
     operands = [d for d in _stream_operands(flow, streams) if d & whole]
     operands = operands or _stream_operands(flow, streams)
     carried = {i for dims in operands for i in dims}

@@ -27,8 +27,8 @@ def evaluate(
 
     ``params``: a value for each; ``sizes``: an extent for every index; ``arguments``: laid out as the inputs
     declare, numbers for inputs of rank 0. The results, by name, are laid out by their declaration: reals in
-    ``dtype``, integers as int64, of the bits that a declared dtype holds, truth values as bool; 0 where an element
-    does not exist.
+    ``dtype``, integers as int64, of the bits that a declared dtype holds, truth values as bool; 0 where an
+    element does not exist.
     """
     tensors: dict[str, Partial] = {}
     scope = Scope(params, sizes, tensors, (), dtype, _device(arguments))
@@ -74,8 +74,8 @@ def _dims(tensor: str, cascade: Cascade) -> tuple[str, ...]:
 
 
 def lay_out(output: Output, cascade: Cascade, scope: Scope) -> Tensor:
-    """The result with its axes in the declared order, composites merged; 0 where it does not exist. Of an integer, the
-    bits that its declared dtype holds; reals keep the evaluation's precision."""
+    """The result with its axes in the declared order, composites merged; 0 where it does not exist. Of an
+    integer, the bits that its declared dtype holds; reals keep the evaluation's precision."""
     dims = _dims(output.name, cascade)
     members = [index for axis in output.axes for index in axis.indices]
     value = scope.tensors[output.name].filled(0).permute([dims.index(m) for m in members])

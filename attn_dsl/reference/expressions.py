@@ -1,8 +1,8 @@
 """Scalar expressions over a space: a partial tensor for each.
 
 ``live`` marks the elements that can matter: those a guard keeps, the side a conditional takes. Values do not
-depend on it. Gradients do: where an argument is absent or not live, a 1 that carries no gradient stands in, so
-that ``log(x) if x > 0 else 0`` does not send back 0 * inf = NaN.
+depend on it. Gradients do: where an argument is absent or not live, a 1 that carries no gradient stands in,
+so that ``log(x) if x > 0 else 0`` does not send back 0 * inf = NaN.
 """
 
 from __future__ import annotations
@@ -137,7 +137,8 @@ def _default(expr: Default, scope: Scope, live: Tensor | None) -> Partial:
 
 
 def _member(expr: Member, scope: Scope) -> Partial:
-    """Whether some existing entry equals the element; no entry, no member. One entry at a time, for memory."""
+    """Whether some existing entry equals the element; no entry, no member. One entry at a time, for
+    memory."""
     element = evaluate_expression(expr.element, scope)
     slot = expr.indices.index(None)
     entry = anonymous_index(expr.tensor, slot)
@@ -176,7 +177,8 @@ def _cut(value: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 class _Rounded(torch.autograd.Function):
-    """Rounding, whose derivative is 1. torch's own rounds the derivative to the dtype as well, which is no part of it."""
+    """Rounding, whose derivative is 1. torch's own rounds the derivative to the dtype as well, which is no
+    part of it."""
 
     generate_vmap_rule = True
 

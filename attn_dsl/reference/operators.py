@@ -1,7 +1,7 @@
 """The operators on dense tensors, after the arguments have been brought to a common type.
 
-Integers are int64, reals the evaluation's dtype; a truth value counts as 0 and 1 in arithmetic. Integer division
-by zero gives 0.
+Integers are int64, reals the evaluation's dtype; a truth value counts as 0 and 1 in arithmetic. Integer
+division by zero gives 0.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Counter-based random numbers: Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011).
+"""Counter-based random numbers: Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3",
+2011).
 
 The layout of ``uniform(seed, c0, c1, c2, c3)``, the same on every target:
 

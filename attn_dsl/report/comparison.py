@@ -13,8 +13,8 @@ from attn_dsl.report.section import Drawing, Figure, Section
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One attention. ``program`` None: it becomes no kernel. ``live`` and ``visited``: shares of the pairs and tiles of
-    all loops, from 0 to 1; ``passes``: of the kernel with most."""
+    """One attention. ``program`` None: it becomes no kernel. ``live`` and ``visited``: shares of the pairs
+    and tiles of all loops, from 0 to 1; ``passes``: of the kernel with most."""
 
     number: int
     name: str

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 
 def roofline_figure(analyses: Sequence[Analysis], labels: Sequence[str] = ()) -> Figure:
-    """The roofs of a device, and the mechanism at each analysis: products executed in the least time, by products a
-    byte. Below a roof, something else bounds it, which the note names. ArgumentError where it has no products."""
+    """The roofs of a device, and the mechanism at each analysis: products executed in the least time, by
+    products a byte. Below a roof, something else bounds it, which the note names. ArgumentError where it has
+    no products."""
     programs = [forward(a) for a in analyses]
     if not all(p.contractions.executed and p.bytes for p in programs):
         raise ArgumentError(

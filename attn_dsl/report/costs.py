@@ -1,4 +1,5 @@
-"""The account at the sizes of a picture or a page, with integer inputs that mean something where none are given."""
+"""The account at the sizes of a picture or a page, with integer inputs that mean something where none are
+given."""
 
 from __future__ import annotations
 
@@ -38,8 +39,8 @@ def account_at(request: MaskRequest, *, backward: bool = False) -> Costed:
 def over_lengths(
     request: MaskRequest, lengths: Sequence[int], *, backward: bool = False
 ) -> tuple[Costed, ...]:
-    """The account for each length of what is tiled. Where a side has several indices they share it: an image of
-    64 x 64 has the length 4096."""
+    """The account for each length of what is tiled. Where a side has several indices they share it: an image
+    of 64 x 64 has the length 4096."""
     loops = example_loops(request.cascade, request.params)
     sizes = (length_sizes(request, loops, length) for length in lengths)
     return tuple(_account(request, loops, size, backward=backward) for size in sizes)
@@ -67,8 +68,8 @@ def length_sizes(request: MaskRequest, loops: tuple[PairLoop, ...], length: int)
 def _composed(
     request: MaskRequest, loops: tuple[PairLoop, ...], sizes: dict[str, int], length: int
 ) -> dict[str, int]:
-    """With the sizes that a tiled index is declared by (pages of some elements), such that it has the length; and what
-    an integer input gives places in is as long as that input."""
+    """With the sizes that a tiled index is declared by (pages of some elements), such that it has the length;
+    and what an integer input gives places in is as long as that input."""
     cascade = request.cascade
     for name in dict.fromkeys(n for loop in loops for n in (*loop.row_names, *loop.stream_names)):
         declared = cascade.index(name).size
@@ -107,8 +108,8 @@ def _account(
 
 
 def distinct_loops(kernel: KernelAccount) -> tuple[LoopAccount, ...]:
-    """The loops of a kernel; of the two loops of one plan, over full tiles and over the rest, the account has one
-    each where they test tiles differently, and the one that visits less is what happens."""
+    """The loops of a kernel; of the two loops of one plan, over full tiles and over the rest, the account has
+    one each where they test tiles differently, and the one that visits less is what happens."""
     found: dict[tuple[object, ...], LoopAccount] = {}
     for loop in kernel.loops:
         key = (loop.stream, loop.plan, loop.live)

@@ -1,7 +1,7 @@
 """A cascade as a diagram: tensors in layers, each below all it reads (Sugiyama et al., 1981).
 
-An edge over several layers passes through a point in each of them, so that it runs between the boxes and not through
-them. Points and boxes of a layer are ordered by the mean place of their neighbours.
+An edge over several layers passes through a point in each of them, so that it runs between the boxes and not
+through them. Points and boxes of a layer are ordered by the mean place of their neighbours.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ _LONGEST = 26  # characters of a caption
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A tensor. ``kind``: ``input``, ``pointwise``, ``reduction`` or ``output``; ``caption``: how it comes about, in
-    short; ``statement``: in full. ``x``, ``y``: of its middle and its top."""
+    """A tensor. ``kind``: ``input``, ``pointwise``, ``reduction`` or ``output``; ``caption``: how it comes
+    about, in short; ``statement``: in full. ``x``, ``y``: of its middle and its top."""
 
     name: str
     caption: str

@@ -22,7 +22,8 @@ MOST_ELEMENTS = 1 << 26  # of one statement
 
 
 def evaluated(cascade: Cascade, params: Params, drawn: Sample, tensors: Collection[str]) -> Scope:
-    """A scope in which these tensors and all they depend on have values. ArgumentError where they are too large."""
+    """A scope in which these tensors and all they depend on have values. ArgumentError where they are too
+    large."""
     cascade = replace(cascade, inputs=tuple(i for i in cascade.inputs if i.name in drawn.arguments))
     flow = Dependence(cascade)
     needed = frozenset(tensors).union(*(flow.ancestors(t) for t in tensors))

@@ -1,7 +1,8 @@
 """What all figures share: matplotlib without pyplot, one style, and files.
 
-Nothing global changes, and threads may draw. Shades are of one hue, from light to dark, and stay apart in print without
-colour; those of empty and dead elements are transparent, so that a figure stands on paper of any colour.
+Nothing global changes, and threads may draw. Shades are of one hue, from light to dark, and stay apart in
+print without colour; those of empty and dead elements are transparent, so that a figure stands on paper of
+any colour.
 """
 
 from __future__ import annotations
@@ -49,8 +50,8 @@ def require_matplotlib() -> None:
 
 
 def save(draw: Draw, path: str | Path) -> Path:
-    """Draw into a file whose name says the format. ArgumentError where it cannot be written; checks that cost nothing
-    come before the drawing."""
+    """Draw into a file whose name says the format. ArgumentError where it cannot be written; checks that cost
+    nothing come before the drawing."""
     path = Path(path)
     require_drawing(path)
     data = rendered(draw, path.suffix.lower().removeprefix("."))

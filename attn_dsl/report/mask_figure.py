@@ -24,8 +24,8 @@ _KINDS = ((TileKind.FULL, SHADES[3]), (TileKind.PARTIAL, SHADES[2]), (TileKind.E
 
 
 def mask_figure(masks: Sequence[MaskMap]) -> Figure:
-    """Every mask with its tiles. A mask whose sides are one index each is one panel; else elements, tiles, and what the
-    middle row sees are three."""
+    """Every mask with its tiles. A mask whose sides are one index each is one panel; else elements, tiles,
+    and what the middle row sees are three."""
     rows = (
         in_rows([panel_shape(m.live) for m in masks])
         if all(m.tiles.is_flat for m in masks)

@@ -1,7 +1,8 @@
 """Where the pairs of a mechanism exist, element by element, and what a kernel does with each tile.
 
-Elements are the truth, not the plan: the guard is evaluated for every pair by the dense reference. Tiles are what the
-kernel's own rules make of them (`account.tile_map`). A picture so shows both what there is and what is visited for it.
+Elements are the truth, not the plan: the guard is evaluated for every pair by the dense reference. Tiles are
+what the kernel's own rules make of them (`account.tile_map`). A picture so shows both what there is and what
+is visited for it.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ class TileMap:
     """The tiles of a loop, for one slice of the other indices. ``of``: what its kernel stores; ``rows`` and
     ``streams``: lanes of each index; ``kinds``: a `TileKind` for each tile, both sides flattened row-major;
     ``exact``: else bounds of the loop are not known before the call, and these are the most it visits;
-    ``predicate``: where its pairs exist, in the language; ``made_up``: inputs that decide this and were not given."""
+    ``predicate``: where its pairs exist, in the language; ``made_up``: inputs that decide this and were not
+    given."""
 
     of: str
     rows: Mapping[str, int]
@@ -104,8 +106,8 @@ class MaskMap:
         return f"{self.share:.1%} of {self.live.size:,} pairs exist; {self.tiles.summary}"
 
     def window(self) -> tuple[NDArray[np.bool_], tuple[int, ...]] | None:
-        """What the middle row sees, over the last two stream indices, and that row's place; None for flat streams.
-        Further stream indices stand at the row's own place."""
+        """What the middle row sees, over the last two stream indices, and that row's place; None for flat
+        streams. Further stream indices stand at the row's own place."""
         tiles = self.tiles
         if len(tiles.streams) < 2 or len(tiles.rows) != len(tiles.streams):
             return None
@@ -117,8 +119,8 @@ class MaskMap:
 
 @dataclass(frozen=True, slots=True)
 class MaskRequest:
-    """What is to be drawn. ``tensors``: inputs, laid out as declared; those that masks read and that are not given
-    are made up. ``tiles``: (rows, stream), else the schedule's own."""
+    """What is to be drawn. ``tensors``: inputs, laid out as declared; those that masks read and that are not
+    given are made up. ``tiles``: (rows, stream), else the schedule's own."""
 
     cascade: Cascade
     params: Params
@@ -131,8 +133,9 @@ class MaskRequest:
 
 
 def tile_maps(request: MaskRequest) -> tuple[TileMap, ...]:
-    """The tiles of every loop; slices along an index that the mask varies with one by one, the first few, where they
-    differ. ArgumentError for names and shapes that do not fit, and where nothing is paired; NotLoweredError."""
+    """The tiles of every loop; slices along an index that the mask varies with one by one, the first few,
+    where they differ. ArgumentError for names and shapes that do not fit, and where nothing is paired;
+    NotLoweredError."""
     maps: list[TileMap] = []
     for view in _views(request):
         for at in view.slices:
@@ -143,7 +146,8 @@ def tile_maps(request: MaskRequest) -> tuple[TileMap, ...]:
 
 
 def mask_maps(request: MaskRequest) -> tuple[MaskMap, ...]:
-    """The pairs and tiles of every loop, as ``tile_maps``. ArgumentError also for more than 16 million pairs."""
+    """The pairs and tiles of every loop, as ``tile_maps``. ArgumentError also for more than 16 million
+    pairs."""
     maps: list[MaskMap] = []
     for view in _views(request):
         require_drawable((*view.loop.row_names, *view.loop.stream_names), view.drawn.sizes)
@@ -290,7 +294,8 @@ def _scope(view: _View) -> Scope:
 
 
 def _live(view: _View, at: Mapping[str, int], scope: Scope) -> NDArray[np.bool_]:
-    """Where the guard holds, over the pair, at one place of the other indices, for any of those held whole."""
+    """Where the guard holds, over the pair, at one place of the other indices, for any of those held
+    whole."""
     loop = view.loop
     pair = (*loop.row_names, *loop.stream_names)
     inside = tuple(i for i in loop.whole if i in index_names(loop.guard))

@@ -27,8 +27,8 @@ class Subject:
 
 
 def page(subjects: Sequence[Subject]) -> str:
-    """The page, with a comparison on top where there are several. ArgumentError where a request does not fit its
-    file; what becomes no kernel yet has a section that says why."""
+    """The page, with a comparison on top where there are several. ArgumentError where a request does not fit
+    its file; what becomes no kernel yet has a section that says why."""
     drawing = Drawing()
     sections = [
         section(n, s.path, s.specification, s.request, drawing, s.resources)

@@ -25,9 +25,9 @@ Params = Mapping[str, int | float | bool]
 
 @dataclass(frozen=True, slots=True)
 class PairLoop:
-    """A loop over ``streams``, and the ``rows`` a program holds, each with the lanes of its tile. ``programs``: the
-    indices that have one value a program; ``whole``: those that a tile holds whole (a pair is live where it is for
-    any of them)."""
+    """A loop over ``streams``, and the ``rows`` a program holds, each with the lanes of its tile.
+    ``programs``: the indices that have one value a program; ``whole``: those that a tile holds whole (a pair
+    is live where it is for any of them)."""
 
     stores: tuple[str, ...]
     programs: tuple[str, ...]
@@ -68,8 +68,9 @@ class PairLoop:
 
 
 def pair_loops(lowering: Lowering, facts: Facts) -> tuple[tuple[PairLoop, Facts], ...]:
-    """The distinct loops of all kernels that serve some row, with what is known of the presences they ask for. Of the
-    two loops of one plan, over full tiles and over the rest, the one that tests its tiles stands for both."""
+    """The distinct loops of all kernels that serve some row, with what is known of the presences they ask
+    for. Of the two loops of one plan, over full tiles and over the rest, the one that tests its tiles stands
+    for both."""
     found: dict[tuple[object, ...], tuple[PairLoop, Facts]] = {}
     for kernel in lowering.kernels:
         loops = [i.visits for i in kernel.text.body.items if isinstance(i, Loop)]
@@ -91,6 +92,7 @@ def _loop(kernel: LoweredKernel, visits: Visits, facts: Facts) -> PairLoop:
 
 
 def example_loops(cascade: Cascade, params: Params) -> tuple[PairLoop, ...]:
-    """The loops at example sizes: which indices are rows and streams. NotLoweredError where there is no kernel."""
+    """The loops at example sizes: which indices are rows and streams. NotLoweredError where there is no
+    kernel."""
     lowering, facts = lowered(Request(cascade, params, example_sizes(cascade, params, {})))
     return tuple(loop for loop, _ in pair_loops(lowering, facts))

@@ -20,14 +20,16 @@ WIDTH = 80  # columns of a terminal, where nobody says
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture that is drawn when it is asked for. ``str()`` is its text in plain characters; notebooks show it."""
+    """A picture that is drawn when it is asked for. ``str()`` is its text in plain characters; notebooks show
+    it."""
 
     kind: str
     draw: Draw
     write: Callable[[int, bool], Text]
 
     def save(self, path: str | Path) -> Path:
-        """Draw it into a ``.png``, ``.svg`` or ``.pdf`` file by matplotlib. ArgumentError where that cannot be."""
+        """Draw it into a ``.png``, ``.svg`` or ``.pdf`` file by matplotlib. ArgumentError where that cannot
+        be."""
         return save(self.draw, path)
 
     def text(self, width: int = WIDTH, *, colour: bool = False) -> Text:
@@ -42,9 +44,9 @@ class Picture:
 
 
 def picture(request: MaskRequest, kind: str, tensor: str | None = None) -> Picture:
-    """The picture of a kind: ``mask``, the pairs and tiles; ``tiles``, the tiles alone, at any length; ``weights``, a
-    tensor evaluated (``tensor``, else the last over rows and keys); ``roofline``; ``histogram``, of tiles by kind.
-    ArgumentError, NotLoweredError."""
+    """The picture of a kind: ``mask``, the pairs and tiles; ``tiles``, the tiles alone, at any length;
+    ``weights``, a tensor evaluated (``tensor``, else the last over rows and keys); ``roofline``;
+    ``histogram``, of tiles by kind. ArgumentError, NotLoweredError."""
     makers: dict[str, Callable[[MaskRequest], Picture]] = {
         "mask": _mask, "tiles": _tiles, "roofline": _roofline, "histogram": _histogram,
         "weights": lambda asked: _weights(asked, tensor),

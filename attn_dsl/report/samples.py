@@ -1,8 +1,9 @@
 """Sizes and tensors to draw a mechanism with, where the user gives none.
 
-Lengths are a few times the largest whole param, so that a window shows inside a picture. Integer inputs are made such
-that they mean something: what is compared for equality along a sequence (the numbers of packed documents) ascends,
-what a tensor is read at stays within its bounds. Whoever draws with them says so (`Sample.made_up`).
+Lengths are a few times the largest whole param, so that a window shows inside a picture. Integer inputs are
+made such that they mean something: what is compared for equality along a sequence (the numbers of packed
+documents) ascends, what a tensor is read at stays within its bounds. Whoever draws with them says so
+(`Sample.made_up`).
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ SEGMENTS = 5
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What a picture is drawn from: the size of every index, a tensor for every input, and the inputs that were not
-    given but made up."""
+    """What a picture is drawn from: the size of every index, a tensor for every input, and the inputs that
+    were not given but made up."""
 
     sizes: dict[str, int]
     arguments: dict[str, Tensor]
@@ -99,8 +100,8 @@ def picture_sizes(
 def _length(
     cascade: Cascade, params: Params, paired: set[str], given: Mapping[str, int], *, computed: bool
 ) -> int:
-    """Of a sequence: as long as another that is given, else long enough that what the params bound shows, and some
-    tiles."""
+    """Of a sequence: as long as another that is given, else long enough that what the params bound shows, and
+    some tiles."""
     known = [n for name, n in given.items() if name in paired]
     if known:
         return max(known)
@@ -127,7 +128,8 @@ def _whole_params(cascade: Cascade, params: Params) -> list[int]:
 def _side_length(
     cascade: Cascade, params: Params, side: tuple[str, ...], name: str, length: int, sizes: Mapping[str, int]
 ) -> int:
-    """Of one index of a side: the length, or where several make up the side, as a declared one, else short."""
+    """Of one index of a side: the length, or where several make up the side, as a declared one, else
+    short."""
     if len(side) == 1:
         return length
     others = [evaluate_size(cascade.index(m).size, params, sizes) for m in side if m != name]
@@ -198,8 +200,9 @@ def _product(indices: tuple[str, ...], sizes: Mapping[str, int]) -> int:
 def _integers(
     cascade: Cascade, declared: Input, drawn: Tensor, sizes: Mapping[str, int], longest: int, seed: int
 ) -> Tensor:
-    """Integers that mean something where the cascade reads them: places within bounds, ascending numbers, lengths. Each
-    is a share of its bound, so that the same input at other sizes is much the same in proportion."""
+    """Integers that mean something where the cascade reads them: places within bounds, ascending numbers,
+    lengths. Each is a share of its bound, so that the same input at other sizes is much the same in
+    proportion."""
     generator = torch.Generator().manual_seed(seed)
     bounds = [sizes[index] for index in place_indices(cascade, declared.name)]
     shares = torch.rand(drawn.shape, generator=generator, dtype=torch.float64)

@@ -42,8 +42,8 @@ class Figure:
 @dataclass(frozen=True, slots=True)
 class Section:
     """One attention of a page. ``obstacle``: why it becomes no kernel, in which case what follows is empty;
-    ``at``: the account at the sizes asked for; ``costs``: over ``lengths``; ``sources``: generated code by target; ``resources``: of kernels compiled ahead of time,
-    where that was asked for."""
+    ``at``: the account at the sizes asked for; ``costs``: over ``lengths``; ``sources``: generated code by
+    target; ``resources``: of kernels compiled ahead of time, where that was asked for."""
 
     number: int
     name: str
@@ -125,7 +125,8 @@ def _masks(request: MaskRequest, drawing: Drawing) -> tuple[Figure, ...]:
 
 
 def _of_picture(request: MaskRequest) -> dict[str, int]:
-    """Sizes that a page fixes, where they fit a picture; lengths of a page may be far longer than what can be drawn."""
+    """Sizes that a page fixes, where they fit a picture; lengths of a page may be far longer than what can be
+    drawn."""
     return {n: v for n, v in request.sizes.items() if v <= 2048}
 
 

@@ -1,7 +1,8 @@
 """Masks as text: half blocks in colour on a terminal, braille without.
 
-A character is one element wide and two high (half blocks), or two wide and four high (braille); longer sequences are
-drawn smaller. A full tile, the live elements of a partial one, and its dead ones have a colour each.
+A character is one element wide and two high (half blocks), or two wide and four high (braille); longer
+sequences are drawn smaller. A full tile, the live elements of a partial one, and its dead ones have a colour
+each.
 """
 
 from __future__ import annotations
@@ -60,7 +61,8 @@ def tile_text(tiles: TileMap, width: int, *, colour: bool) -> Text:
 
 
 def heat_text(heat: Heat, width: int) -> Text:
-    """A slice of a tensor in five shades, from its least to its greatest value; nothing where there is none."""
+    """A slice of a tensor in five shades, from its least to its greatest value; nothing where there is
+    none."""
     text = Text()
     text.append(f"{heat.title}\n", "bold")
     text.append(
@@ -126,8 +128,8 @@ def side_text(side: Iterable[str], sizes: Mapping[str, int]) -> str:
 
 
 def element_codes(mask: MaskMap) -> NDArray[np.int8]:
-    """For each pair 0 to 3: in an empty tile, dead in a partial one, live in a partial one, in a full one. Where a side
-    has several indices its tiles are no rectangles, and every live pair is 2."""
+    """For each pair 0 to 3: in an empty tile, dead in a partial one, live in a partial one, in a full one.
+    Where a side has several indices its tiles are no rectangles, and every live pair is 2."""
     live = mask.live.astype(np.int8)
     if not mask.tiles.is_flat:
         return 2 * live
@@ -138,8 +140,8 @@ def element_codes(mask: MaskMap) -> NDArray[np.int8]:
 
 
 def _shrunk(codes: NDArray[np.int8], height: int, width: int) -> NDArray[np.int8]:
-    """A smaller picture: of the elements behind a point the greatest code, so that nothing live is lost, but a full
-    tile beside a partial one does not hide it."""
+    """A smaller picture: of the elements behind a point the greatest code, so that nothing live is lost, but
+    a full tile beside a partial one does not hide it."""
     rows = np.linspace(0, codes.shape[0], height + 1).astype(int)[:-1]
     columns = np.linspace(0, codes.shape[1], width + 1).astype(int)[:-1]
     return np.maximum.reduceat(np.maximum.reduceat(codes, rows, axis=0), columns, axis=1)

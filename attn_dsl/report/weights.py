@@ -1,4 +1,5 @@
-"""A tensor of the cascade as numbers: attention weights, scores, statistics, as the dense reference evaluates them."""
+"""A tensor of the cascade as numbers: attention weights, scores, statistics, as the dense reference evaluates
+them."""
 
 from __future__ import annotations
 
@@ -25,8 +26,9 @@ SIZE = 64  # of a sequence, where none is given
 
 @dataclass(frozen=True, slots=True)
 class Heat:
-    """A slice of a tensor. ``values``: float64, rows and columns flattened row-major, NaN where an element does not
-    exist; ``at``: the other indices it is a slice of; ``made_up``: the inputs that were not given."""
+    """A slice of a tensor. ``values``: float64, rows and columns flattened row-major, NaN where an element
+    does not exist; ``at``: the other indices it is a slice of; ``made_up``: the inputs that were not
+    given."""
 
     of: str
     rows: tuple[str, ...]
@@ -44,9 +46,9 @@ class Heat:
 
 
 def tensor_heat(request: MaskRequest, tensor: str | None) -> tuple[Heat, ...]:
-    """The tensor evaluated on the given inputs, or random ones: the first few slices along its heads, or whatever
-    stands innermost beside what is drawn. None: the last that spans rows and keys, which is what weighs the values.
-    ArgumentError for an unknown tensor, and for sizes that are too large."""
+    """The tensor evaluated on the given inputs, or random ones: the first few slices along its heads, or
+    whatever stands innermost beside what is drawn. None: the last that spans rows and keys, which is what
+    weighs the values. ArgumentError for an unknown tensor, and for sizes that are too large."""
     cascade, params = request.cascade, request.params
     loops = _loops(cascade, params)
     known = [*(i.name for i in cascade.inputs), *dict.fromkeys(s.target for s in cascade.statements)]
@@ -69,7 +71,8 @@ def tensor_heat(request: MaskRequest, tensor: str | None) -> tuple[Heat, ...]:
 
 
 def _loops(cascade: Cascade, params: Params) -> tuple[PairLoop, ...]:
-    """What tells rows from streams; nothing where the mechanism becomes no kernel, which the reference evaluates."""
+    """What tells rows from streams; nothing where the mechanism becomes no kernel, which the reference
+    evaluates."""
     try:
         return example_loops(cascade, params)
     except NotLoweredError:

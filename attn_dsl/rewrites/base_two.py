@@ -5,8 +5,9 @@ The constant joins others, which are taken out of a sum where all its terms have
     exp(s[i,j] / sqrt(size(d)) - m[i] / sqrt(size(d)))
         ->  exp2((s[i,j] - m[i]) * (log2(e) / sqrt(size(d))))
 
-Scaling both terms would save an operation, since ``s * c - m * c`` is one fused multiply-add. But that rounds only the
-second product, and where scores are 1e20, the 0 of a row's maximum becomes 1e12: the weight is infinite.
+Scaling both terms would save an operation, since ``s * c - m * c`` is one fused multiply-add. But that rounds
+only the second product, and where scores are 1e20, the 0 of a row's maximum becomes 1e12: the weight is
+infinite.
 """
 
 from __future__ import annotations

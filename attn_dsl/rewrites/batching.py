@@ -3,8 +3,8 @@
     O[b,i,e] += P[b,i,j] * V[b,j,e]        with Q and V in slices, becomes
     O[v,b,i,e] += P[v,b,i,j] * V[v,b,j,e]
 
-Every statement gets the index, so that the cascade falls into the same kernels as before, with one batch index more;
-inputs that are the same for all slices are read without it.
+Every statement gets the index, so that the cascade falls into the same kernels as before, with one batch
+index more; inputs that are the same for all slices are read without it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ class Batched:
 
 
 def batched(cascade: Cascade, sliced: Iterable[str]) -> Batched:
-    """The cascade over slices of inputs: their layouts, and those of all that is computed, begin with a further index."""
+    """The cascade over slices of inputs: their layouts, and those of all that is computed, begin with a
+    further index."""
     index = fresh_name(cascade, "v")
     varying = {*sliced, *(s.target for s in cascade.statements)}
     slot = IndexVar(index)

@@ -38,7 +38,8 @@ def common_subexpressions(cascade: Cascade) -> Cascade:
 
 
 class _CostlyParts:
-    """The costly subexpressions of statements, found once for each: naming one changes the few that have it."""
+    """The costly subexpressions of statements, found once for each: naming one changes the few that have
+    it."""
 
     def __init__(self) -> None:
         self._known: dict[int, tuple[Statement, tuple[Expr, ...], frozenset[Expr]]] = {}
@@ -94,7 +95,8 @@ def _renamed(expr: Expr, names: dict[str, str]) -> Expr:
 
 
 def _costly_parts(statement: Statement) -> Iterator[Expr]:
-    """The costly subexpressions of a body, outermost first. Guards stay as written: plans are made from them."""
+    """The costly subexpressions of a body, outermost first. Guards stay as written: plans are made from
+    them."""
     stack = [statement.body]
     while stack:
         node = stack.pop()
@@ -139,7 +141,8 @@ def _name_subexpression(cascade: Cascade, shared: Expr, parts: _CostlyParts) -> 
 
 
 def _owner(cascade: Cascade, shared: Expr, parts: _CostlyParts) -> tuple[Einsum | None, int]:
-    """The unguarded statement that is the subexpression, where it comes first; else where it is needed first."""
+    """The unguarded statement that is the subexpression, where it comes first; else where it is needed
+    first."""
     for position, statement in enumerate(cascade.statements):
         if shared in parts.of(statement):
             match statement:

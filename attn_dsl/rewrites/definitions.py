@@ -57,8 +57,8 @@ class Definitions:
         return expr, guards
 
     def spelt_out(self, expr: Expr, most: int) -> Expr | None:
-        """The expression with the bodies of pointwise tensors in place of their reads; None where it has more than
-        ``most`` nodes."""
+        """The expression with the bodies of pointwise tensors in place of their reads; None where it has more
+        than ``most`` nodes."""
         left = most
 
         def rule(node: Expr) -> Expr:

@@ -3,9 +3,10 @@
     D[j,d] += G[i,j] * Q[i,d]  where K[j,d] > 0      ->      D_sum[j,d] += G[i,j] * Q[i,d]
                                                              D[j,d] = D_sum[j,d]  where K[j,d] > 0
 
-Inside the sum it would be asked of every element of the product (``i``, ``j`` and ``d`` together), which no matrix
-unit can do. A condition on what one factor varies with stays: that factor is masked, and whole tiles are skipped.
-What else is added to the same tensor is summed under a name of its own too: nothing waits for anything.
+Inside the sum it would be asked of every element of the product (``i``, ``j`` and ``d`` together), which no
+matrix unit can do. A condition on what one factor varies with stays: that factor is masked, and whole tiles
+are skipped. What else is added to the same tensor is summed under a name of its own too: nothing waits for
+anything.
 """
 
 from __future__ import annotations

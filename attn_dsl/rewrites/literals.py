@@ -3,8 +3,9 @@
     x * 0.6931 * 1.4427 / sqrt(size(d))   ->   x / sqrt(size(d))
     x * 0.02 / 0.5                        ->   x * 0.04
 
-Derivatives multiply by ln 2 what base two has multiplied by its inverse. The literal is computed in f64 and rounded once; literals
-whose product leaves what an f32 holds with ease are left alone, so that nothing overflows that did not before.
+Derivatives multiply by ln 2 what base two has multiplied by its inverse. The literal is computed in f64 and
+rounded once; literals whose product leaves what an f32 holds with ease are left alone, so that nothing
+overflows that did not before.
 """
 
 from __future__ import annotations

@@ -25,7 +25,8 @@ _SCALES = {
 
 
 def logarithms(cascade: Cascade) -> Cascade:
-    """Take the logarithm of every exponential factor, also behind a definition that has no guard of its own."""
+    """Take the logarithm of every exponential factor, also behind a definition that has no guard of its
+    own."""
     definitions = Definitions(cascade)
 
     def rule(node: Expr) -> Expr:

@@ -1,4 +1,5 @@
-"""Part a reduction in two: partial results, which keep some of its indices, and a second statement that combines them.
+"""Part a reduction in two: partial results, which keep some of its indices, and a second statement that
+combines them.
 
     T[i] += f[i,p,q]                    ->   T_part[i,p] += f[i,p,q];       T[i] += T_part[i,p]
 
@@ -6,10 +7,11 @@
     l[i] += exp(S[i,p,q] - m[i])        ->   l_part[i,p] += exp(S[i,p,q] - m_part[i,p])
                                              l[i] += l_part[i,p] * exp(m_part[i,p] - m[i])
 
-The first is associativity, and holds for every reduction but a mean. The second is for reductions that are parted
-together, where one follows another: a part follows the part of that, and is put right by the correction that lets it
-follow an extremum in one pass (``folding``, ``passes``). So what a split stream or another device has can be combined, whatever
-the normaliser. Where no correction is proved, a part follows the whole result, which is right and takes a further pass.
+The first is associativity, and holds for every reduction but a mean. The second is for reductions that are
+parted together, where one follows another: a part follows the part of that, and is put right by the
+correction that lets it follow an extremum in one pass (``folding``, ``passes``). So what a split stream or
+another device has can be combined, whatever the normaliser. Where no correction is proved, a part follows the
+whole result, which is right and takes a further pass.
 """
 
 from __future__ import annotations
@@ -34,8 +36,9 @@ _IDENTITY: dict[Reduction | None, float] = {Reduction.MAX: -inf, Reduction.MIN: 
 def part_reduction(
     cascade: Cascade, tensors: tuple[str, ...], kept: tuple[str, ...], order: tuple[str, ...] = ()
 ) -> Cascade | None:
-    """The cascade with these reductions in parts over the indices ``kept``, each with those of ``tensors`` it follows.
-    ``order``: of all indices, the one in which a part has them; else those kept are in front. None where one of them is no reduction over these indices, or cannot be taken in parts."""
+    """The cascade with these reductions in parts over the indices ``kept``, each with those of ``tensors`` it
+    follows. ``order``: of all indices, the one in which a part has them; else those kept are in front. None
+    where one of them is no reduction over these indices, or cannot be taken in parts."""
     if not kept or not all(_is_partable(cascade, t, kept) for t in tensors):
         return None
     return _Parting(cascade, tensors, kept, order).run()
@@ -61,7 +64,8 @@ def _has(part: Statement, kept: tuple[str, ...]) -> bool:
 
 @dataclass(slots=True)
 class _Parting:
-    """One run. ``copies``: by pointwise tensor and the results it depends on, the same over parts of these."""
+    """One run. ``copies``: by pointwise tensor and the results it depends on, the same over parts of
+    these."""
 
     cascade: Cascade
     tensors: tuple[str, ...]
@@ -76,7 +80,8 @@ class _Parting:
     statements: list[Statement] = field(default_factory=list[Statement])
 
     def run(self) -> Cascade:
-        """Statement by statement: a tensor's parts stand where it stood, and what combines them after the last."""
+        """Statement by statement: a tensor's parts stand where it stood, and what combines them after the
+        last."""
         over = {t: {i for s in self.cascade.definitions(t) for i in _over(s)} for t in self.tensors}
         passes = analyse_passes(self.cascade, {t: frozenset(i) for t, i in over.items()})
         folds = {
@@ -112,8 +117,8 @@ class _Parting:
         return name
 
     def _is_extremum(self, tensor: str) -> bool:
-        """Whether a result may be followed part by part. A sum may not: it can be 0 in a part and not as a whole, and
-        what belongs to no part would be counted in each."""
+        """Whether a result may be followed part by part. A sum may not: it can be 0 in a part and not as a
+        whole, and what belongs to no part would be counted in each."""
         own = self.cascade.definitions(tensor)[0]
         return isinstance(own, Einsum) and own.reduce in _IDENTITY
 
@@ -180,8 +185,8 @@ class _Parting:
         return whole_read(self.parts[tensor], self._with_kept(self.cascade.definitions(tensor)[0].dims))
 
     def _base(self, tensor: str) -> Expr:
-        """What a part takes for the part of a result: 0 for an extremum of nothing but infinities, since what follows it
-        has then been proved to be nothing, whatever stands there."""
+        """What a part takes for the part of a result: 0 for an extremum of nothing but infinities, since what
+        follows it has then been proved to be nothing, whatever stands there."""
         if tensor not in self.bases:
             own = self._own(tensor)
             identity = self._identity(tensor)
@@ -213,8 +218,9 @@ class _Parting:
         return replace(statement, over=self.kept, body=part, where=None)
 
     def _corrections(self, fold: Fold) -> Iterator[Expr]:
-        """From the results of a part to the whole ones; then, where an extremum of these is infinite to the end, from
-        the 0 that was taken for it, once for all parts: of a softmax that makes nan, as IEEE says."""
+        """From the results of a part to the whole ones; then, where an extremum of these is infinite to the
+        end, from the 0 that was taken for it, once for all parts: of a softmax that makes nan, as IEEE
+        says."""
         neutral = Const(1.0 if fold.kind == "ratio" else 0.0)
         old = {t: self._own(t) for t in fold.on}
         new: dict[str, Expr] = {t: self._usable(t) for t in fold.on}

@@ -4,10 +4,11 @@
                                                            O[i,e] += B[i,j] * V[j,e]
     O[i,e] += A[i,j] * U[j,e] + A[i,j] * V[j,e]     ->     O[i,e] += A[i,j] * (U[j,e] + V[j,e])
 
-A product is one of matrices where none of its factors has every index: as a sum it has to be evaluated for every
-i, j and e. Terms that share a factor, so that the rest of them stays such a factor, cost one product together.
-Squares such as ``(Q[i,d] - K[j,d]) ** 2`` are not expanded, which would lose accuracy: only what is written as a sum
-of products is taken apart. A sum is absent where either term is, so each part asks whether the others exist.
+A product is one of matrices where none of its factors has every index: as a sum it has to be evaluated for
+every i, j and e. Terms that share a factor, so that the rest of them stays such a factor, cost one product
+together. Squares such as ``(Q[i,d] - K[j,d]) ** 2`` are not expanded, which would lose accuracy: only what is
+written as a sum of products is taken apart. A sum is absent where either term is, so each part asks whether
+the others exist.
 """
 
 from __future__ import annotations
@@ -96,8 +97,8 @@ def _is_full(part: Einsum, whole: _Whole) -> bool:
 
 
 def _groups(parts: Iterable[Term], whole: _Whole) -> list[list[Term]]:
-    """The terms that are multiplied together: all that are products of no matrices, and those with a factor in
-    common that leave a matrix."""
+    """The terms that are multiplied together: all that are products of no matrices, and those with a factor
+    in common that leave a matrix."""
     found: list[list[Term]] = []
     others: list[Term] = []
     for term in parts:
@@ -113,7 +114,8 @@ def _groups(parts: Iterable[Term], whole: _Whole) -> list[list[Term]]:
 
 
 def _shared(group: list[Term], whole: _Whole) -> tuple[Factor, ...]:
-    """The factors with a summed index that all terms have, where what is left of them together has not every index."""
+    """The factors with a summed index that all terms have, where what is left of them together has not every
+    index."""
     counts = Counter(_varying(group[0], whole))
     for term in group[1:]:
         counts &= Counter(_varying(term, whole))

@@ -110,7 +110,8 @@ def _logical(expr: Op, kinds: Kinds) -> Expr:
 
 
 def _without_neutral(expr: Op, kinds: Kinds) -> Expr:
-    """``x * 1``, ``x / 1``, ``x - 0`` and, of integers, ``x + 0``, where the kind of x is that of the result."""
+    """``x * 1``, ``x / 1``, ``x - 0`` and, of integers, ``x + 0``, where the kind of x is that of the
+    result."""
     a, b = expr.args
     pairs = ((a, b), (b, a)) if expr.name in ("mul", "add") else ((a, b),)
     neutral = 1 if expr.name in ("mul", "div") else 0

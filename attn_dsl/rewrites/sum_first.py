@@ -4,9 +4,9 @@
                                                   G[i] += G_sum[i,j] * w[i,j]
 
 Every pair then costs one product of matrices and one multiplication, where it cost a multiplication for each
-feature. This is done only where the new tensor varies with nothing that the other factors do not vary with: it is
-never larger than what they range over anyway. Where no product of matrices comes of it, since one factor has it all
-(the pairs of a batch, for a table of distances), it must be no larger than one of them.
+feature. This is done only where the new tensor varies with nothing that the other factors do not vary with:
+it is never larger than what they range over anyway. Where no product of matrices comes of it, since one
+factor has it all (the pairs of a batch, for a table of distances), it must be no larger than one of them.
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ def _inner(statement: Einsum, index: str) -> tuple[Factor, ...] | None:
 
 
 def _plain(exprs: Sequence[Expr]) -> frozenset[str]:
-    """The indices that some tensor has as its own: ``R[h, i - j, d]`` is no larger for its being read at pairs."""
+    """The indices that some tensor has as its own: ``R[h, i - j, d]`` is no larger for its being read at
+    pairs."""
     reads = [n for expr in exprs for n in walk(expr) if isinstance(n, Read)]
     return frozenset(slot.name for read in reads for slot in read.indices if isinstance(slot, IndexVar))
 
@@ -91,7 +92,8 @@ def _two(
 
 
 def _as_laid_out(cascade: Cascade, dims: tuple[str, ...]) -> tuple[str, ...]:
-    """The dims in the order of the first tensor that has all of them: features stay innermost, and equal sums are equal."""
+    """The dims in the order of the first tensor that has all of them: features stay innermost, and equal sums
+    are equal."""
     tensors = (*(i.dims for i in cascade.inputs), *(s.dims for s in cascade.statements))
     known = next((t for t in tensors if set(dims) <= set(t)), dims)
     return tuple(d for d in known if d in dims)

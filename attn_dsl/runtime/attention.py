@@ -38,9 +38,10 @@ def compile(
 ) -> Attention:  # fmt: skip
     """Read an ``.attn`` file (a path) or text (a str with a newline) and give its attention.
 
-    ``params`` and further keywords set the file's params. ``target``: ``triton`` (CUDA, ROCm), ``cpu``
-    (C++, built by the system's compiler) or ``interpreter`` (the Triton kernels by Triton's interpreter, slow, for
-    testing); None takes what fits the arguments' device. Raises LanguageError for a bad file, ArgumentError for bad params, TargetError.
+    ``params`` and further keywords set the file's params. ``target``: ``triton`` (CUDA, ROCm), ``cpu`` (C++,
+    built by the system's compiler) or ``interpreter`` (the Triton kernels by Triton's interpreter, slow, for
+    testing); None takes what fits the arguments' device. Raises LanguageError for a bad file, ArgumentError
+    for bad params, TargetError.
     """
     if target is not None and target not in TARGETS:
         raise TargetError(Diagnostic(f"there is no target '{target}'", help=f"one of {', '.join(TARGETS)}"))
@@ -159,9 +160,10 @@ class Attention:
         backward: bool = False,
         **sizes: int,
     ) -> str:
-        """The generated source for ``triton`` (of an architecture) or ``cpu``, for floating inputs of ``dtype`` and
-        features of 64 where no size is given; ``backward``: of the backward pass, for all floating inputs. For ``triton`` with the schedule the table begins with: one that
-        spills registers gives way to the next when a program is built."""
+        """The generated source for ``triton`` (of an architecture) or ``cpu``, for floating inputs of
+        ``dtype`` and features of 64 where no size is given; ``backward``: of the backward pass, for all
+        floating inputs. For ``triton`` with the schedule the table begins with: one that spills registers
+        gives way to the next when a program is built."""
         if target not in ("triton", "cpu"):
             raise TargetError(Diagnostic(f"there is no source for target '{target}'", help="triton or cpu"))
         architecture = "cpu" if target == "cpu" else architecture
@@ -181,8 +183,8 @@ class Attention:
         backward: bool = False,
         **sizes: int,
     ) -> tuple[Any, ...]:
-        """Compile ahead of time for ``cuda:80``, ``cuda:90``, ``cuda:100``, ``hip:gfx942``...; no GPU is needed.
-        The resources of each kernel, in order; ``backward``: of the backward pass."""
+        """Compile ahead of time for ``cuda:80``, ``cuda:90``, ``cuda:100``, ``hip:gfx942``...; no GPU is
+        needed. The resources of each kernel, in order; ``backward``: of the backward pass."""
         from attn_dsl.runtime.ahead_of_time import lower, require_known
 
         with _sources(self.specification):
@@ -198,13 +200,15 @@ class Attention:
         tiles: tuple[int, int] | None = None, tensors: Mapping[str, torch.Tensor] | None = None,
         backward: bool = False, **sizes: int,
     ) -> Analysis:  # fmt: skip
-        """What it costs and why, without running anything: live pairs, tiles, operations, bytes, the least time.
+        """What it costs and why, without running anything: live pairs, tiles, operations, bytes, the least
+        time.
 
-        ``sizes``: of indices, ``i=8192, j=8192, b=1, d=128``; the length of what is tiled must be given, features
-        are 64 and other indices 1 where they are not. ``device``: ``A100``, ``H100`` (the default), ``H200``,
-        ``B200``, ``MI300X``, or ``cpu``, which is measured; ``tiles``: (rows, stream), else the schedule's own.
-        ``tensors``: samples of the data that masks read (document ids, lengths), by input; without them, bounds. ``backward``: also the
-        backward pass. Without sizes: formulas. ArgumentError, NotLoweredError."""
+        ``sizes``: of indices, ``i=8192, j=8192, b=1, d=128``; the length of what is tiled must be given,
+        features are 64 and other indices 1 where they are not. ``device``: ``A100``, ``H100`` (the default),
+        ``H200``, ``B200``, ``MI300X``, or ``cpu``, which is measured; ``tiles``: (rows, stream), else the
+        schedule's own. ``tensors``: samples of the data that masks read (document ids, lengths), by input;
+        without them, bounds. ``backward``: also the backward pass. Without sizes: formulas. ArgumentError,
+        NotLoweredError."""
         from attn_dsl.account.analysis import DEFAULT_DEVICE, Request, analyse
 
         with _sources(self.specification):
@@ -229,12 +233,13 @@ class Attention:
         **sizes: int,
     ) -> Picture:  # fmt: skip
         """What it looks like: ``mask``, the pairs and tiles; ``tiles`` alone; ``weights``; ``roofline``;
-        ``histogram``, of tiles by kind. ``str()`` of it is text, ``.save("mask.png")`` draws it by matplotlib.
+        ``histogram``, of tiles by kind. ``str()`` of it is text, ``.save("mask.png")`` draws it by
+        matplotlib.
 
         ``tensors``: inputs, by name; those that are needed and not given are made up, which the picture says.
-        ``tensor``: for weights, which; by default the last over rows and keys. ``sizes``, ``dtype``, ``device``,
-        ``tiles``: as ``analyze``; lengths that are not given are such that what the params bound shows.
-        ArgumentError, NotLoweredError."""
+        ``tensor``: for weights, which; by default the last over rows and keys. ``sizes``, ``dtype``,
+        ``device``, ``tiles``: as ``analyze``; lengths that are not given are such that what the params bound
+        shows. ArgumentError, NotLoweredError."""
         from attn_dsl.account.analysis import DEFAULT_DEVICE
         from attn_dsl.report.masks import MaskRequest
         from attn_dsl.report.picture import picture
@@ -253,7 +258,8 @@ class Attention:
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
     def _traced(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        """A call of the operator, in a form that torch.compile can trace. What does not fit is told by the operator."""
+        """A call of the operator, in a form that torch.compile can trace. What does not fit is told by the
+        operator."""
         given = dict(zip(self._names, args, strict=False)) | dict(kwargs)
         if len(given) != len(args) + len(kwargs) or any(n not in given for n in self._names):
             return self.operator(*args, **kwargs)
@@ -284,7 +290,8 @@ def operands(cascade: Cascade, values: Sequence[Any]) -> list[torch.Tensor]:
 
 
 def _is_abstract(value: object) -> bool:
-    """Whether torch is to see a call with this argument as an operator: a tensor of a subclass, or without data."""
+    """Whether torch is to see a call with this argument as an operator: a tensor of a subclass, or without
+    data."""
     return isinstance(value, torch.Tensor) and (type(value) not in PLAIN or value.is_meta)
 
 

@@ -1,4 +1,5 @@
-"""What a region of ``torch.autocast`` does to arguments: what it does to those of scaled_dot_product_attention."""
+"""What a region of ``torch.autocast`` does to arguments: what it does to those of
+scaled_dot_product_attention."""
 
 from __future__ import annotations
 
@@ -17,8 +18,8 @@ def is_autocasting() -> bool:
 
 
 def cast(cascade: Cascade, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments by name: f64 stays, other reals take the dtype of the region of their device; those whose dtype the
-    file declares, that one. A number is a tensor of no declared dtype."""
+    """The arguments by name: f64 stays, other reals take the dtype of the region of their device; those whose
+    dtype the file declares, that one. A number is a tensor of no declared dtype."""
     if not is_autocasting():
         return dict(given)
     declared = {i.name: None if i.dtype is None else DTYPES[i.dtype] for i in cascade.inputs}

@@ -56,8 +56,8 @@ class Call:
         self, count: int, dims: tuple[int | None, ...], tensors: tuple[Tensor, ...]
     ) -> tuple[tuple[Tensor, ...], tuple[int | None, ...]]:
         """The results for slices of some tensors, by one call, and where their slices lie."""
-        # Reals that are the same for all slices are repeated, without memory: so the gradient of one is for each slice,
-        # by kernels like those of a single call, and torch sums them.
+        # Reals that are the same for all slices are repeated, without memory: so the gradient of one is for
+        # each slice, by kernels like those of a single call, and torch sums them.
         sliced = frozenset(
             n
             for (n, t), d in zip(self.named(tensors).items(), dims, strict=True)
@@ -86,8 +86,8 @@ class Call:
         self, wanted: tuple[str, ...], tensors: tuple[Tensor, ...], kept: tuple[Tensor, ...],
         adjoints: tuple[Tensor | None, ...],
     ) -> dict[str, Tensor]:  # fmt: skip
-        """The gradients of the inputs ``wanted`` by name. ``kept``: the results; an output whose adjoint is None
-        sends nothing."""
+        """The gradients of the inputs ``wanted`` by name. ``kept``: the results; an output whose adjoint is
+        None sends nothing."""
         arguments = self.named(tensors)
         found = dict(zip(self.cascade.results_for(self.wanted), kept, strict=True))
         given = zip(self.cascade.outputs, adjoints, strict=False)
@@ -150,8 +150,8 @@ class _Function(torch.autograd.Function):
 
 
 def is_transformed() -> bool:
-    """Whether a call stands in a level of ``torch.autograd.forward_ad``, or in a transform of ``torch.func``; a kernel of
-    an operator does not."""
+    """Whether a call stands in a level of ``torch.autograd.forward_ad``, or in a transform of ``torch.func``;
+    a kernel of an operator does not."""
     level: int = forward_ad._current_level  # pyright: ignore[reportPrivateUsage]
     return (level >= 0 and not is_below_autograd()) or _in_transform()
 
@@ -161,8 +161,8 @@ def _in_transform() -> bool:
 
 
 def tangents_of(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tangents of tensors by name, where this call is to compute its results' own. A `Call` is asked for them where
-    gradients are wanted too: those have tangents in their turn."""
+    """The tangents of tensors by name, where this call is to compute its results' own. A `Call` is asked for
+    them where gradients are wanted too: those have tangents in their turn."""
     found = {n: t for n, tensor in tensors.items() if (t := _tangent(tensor)) is not None}
     with_gradients = any(t.requires_grad for t in (*tensors.values(), *found.values()))
     return {} if with_gradients and torch.is_grad_enabled() and not _in_transform() else found

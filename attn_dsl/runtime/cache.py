@@ -43,7 +43,8 @@ statistics = Statistics()
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A program, the file that holds its source and, where it is native code, the one that holds its binary."""
+    """A program, the file that holds its source and, where it is native code, the one that holds its
+    binary."""
 
     program: Program
     source: Path
@@ -71,8 +72,8 @@ Compiler = Callable[[str], bytes]
 def load_or_build(
     key: str, build: Callable[[], Program], compiler: Compiler | None = None, what: str = "a program"
 ) -> Entry:
-    """The entry of a key: read, or built and stored. ``compiler``: from source to a shared object's bytes, for
-    programs of native code; ``what``: it is, for the log."""
+    """The entry of a key: read, or built and stored. ``compiler``: from source to a shared object's bytes,
+    for programs of native code; ``what``: it is, for the log."""
     started, generated = time.perf_counter(), statistics.generated
     entry = _load_or_build(key, build, compiler)
     built = statistics.generated > generated

@@ -1,7 +1,7 @@
 """Sums at computed places: how they are held while kernels add to them, and what they come to.
 
-On a CPU in parts, each the sum of one thread's share in a fixed order; on a GPU as the digits of an exact sum, to
-which integers are added in any order (``attn_dsl.planning.keyed``).
+On a CPU in parts, each the sum of one thread's share in a fixed order; on a GPU as the digits of an exact
+sum, to which integers are added in any order (``attn_dsl.planning.keyed``).
 """
 
 from __future__ import annotations

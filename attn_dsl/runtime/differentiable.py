@@ -1,4 +1,5 @@
-"""The autograd rule of an operator: forward keeps what the backward pass reads; backward and tangents are operators too."""
+"""The autograd rule of an operator: forward keeps what the backward pass reads; backward and tangents are
+operators too."""
 
 from __future__ import annotations
 
@@ -32,8 +33,8 @@ class Passes:
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """All of a call but its tensors. ``own``: the inputs whose gradients this level wants; ``kept_for``: those for which
-    the forward pass is to keep what the backward pass reads, which other levels may want."""
+    """All of a call but its tensors. ``own``: the inputs whose gradients this level wants; ``kept_for``:
+    those for which the forward pass is to keep what the backward pass reads, which other levels may want."""
 
     passes: Passes
     levels: Levels
@@ -117,7 +118,8 @@ class _Derivatives(SingleLevel):
 def differentiated(
     passes: Passes, tensors: Sequence[Tensor], levels: Levels, kept_for: Wanted | None = None
 ) -> Sequence[Tensor]:
-    """The outputs, with their derivatives; with ``kept_for``, also what the gradients of these inputs read."""
+    """The outputs, with their derivatives; with ``kept_for``, also what the gradients of these inputs
+    read."""
     own = [at for at, t in enumerate(tensors) if t.requires_grad]
     call = _Call(passes, levels, own, own if kept_for is None else kept_for)
     found = apply(_Differentiable, call, *tensors)
@@ -125,5 +127,6 @@ def differentiated(
 
 
 def derivatives(name: str, run: Callable[[], list[Tensor]], tensors: Sequence[Tensor]) -> list[Tensor]:
-    """The gradients or tangents that ``run`` gives of ``tensors``, which may be differentiated in their turn."""
+    """The gradients or tangents that ``run`` gives of ``tensors``, which may be differentiated in their
+    turn."""
     return list(apply(_Derivatives, name, run, *tensors))

@@ -47,8 +47,8 @@ def _in_jvp() -> bool:
 
 
 def apply(function: type[SingleLevel], *args: Any) -> Any:
-    """``function.apply``, called by the dispatcher for one level of torch.func's transforms at a time, as the rules of
-    torch's own operators are."""
+    """``function.apply``, called by the dispatcher for one level of torch.func's transforms at a time, as the
+    rules of torch's own operators are."""
     from torch._functorch.utils import enable_single_level_autograd_function, unwrap_dead_wrappers
 
     if not torch._C._are_functorch_transforms_active():
@@ -59,8 +59,8 @@ def apply(function: type[SingleLevel], *args: Any) -> Any:
 
 @contextmanager
 def next_level() -> Generator[None]:
-    """Inside a `Function`: below the derivatives of this level. Those of the transforms around it are not to be lost;
-    torch has turned gradients off."""
+    """Inside a `Function`: below the derivatives of this level. Those of the transforms around it are not to
+    be lost; torch has turned gradients off."""
     with torch.enable_grad(), forward_ad._set_fwd_grad_enabled(True), torch._C._AutoDispatchBelowAutograd():
         yield
 

@@ -1,9 +1,9 @@
 """Schedules that fit: of the refinements of a target, the first whose kernels spill no registers.
 
-How many registers a kernel takes is known only once it is compiled, and one that spills is slower than one with
-smaller tiles. So where the user leaves the tiles open, a program for a GPU is compiled ahead of time as it is
-built, and those of its kernels that spill are built anew with the next schedule. That is done once for each
-specialisation: the cache keeps what fitted.
+How many registers a kernel takes is known only once it is compiled, and one that spills is slower than one
+with smaller tiles. So where the user leaves the tiles open, a program for a GPU is compiled ahead of time as
+it is built, and those of its kernels that spill are built anew with the next schedule. That is done once for
+each specialisation: the cache keeps what fitted.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class _Fit:
         return sys.maxsize if isinstance(self.resources, TargetError) else self.resources.spilled_bytes
 
     def with_all_registers(self) -> Schedule | None:
-        """The schedule for a kernel that spills although a thread could have more registers, else None: ptxas spills
-        a few where that lets twice the programs onto a processor."""
+        """The schedule for a kernel that spills although a thread could have more registers, else None: ptxas
+        spills a few where that lets twice the programs onto a processor."""
         if isinstance(self.resources, TargetError):
             return None
         most = min(255, 65536 // (32 * self.resources.num_warps))
@@ -51,8 +51,8 @@ class _Fit:
 
 
 def fitted(plan: ProgramPlan, specialisation: Specialisation) -> Program:
-    """The program in which every kernel has the first of its target's refinements with which it spills nothing, else the
-    one with which it spills least. A schedule with which the compiler fails is passed over.
+    """The program in which every kernel has the first of its target's refinements with which it spills
+    nothing, else the one with which it spills least. A schedule with which the compiler fails is passed over.
 
     What the user's schedule fixes stays. Raises what ``generate`` and ``lower`` raise.
     """

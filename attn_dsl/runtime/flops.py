@@ -1,4 +1,5 @@
-"""What `torch.utils.flop_counter` counts of a call: the account's operations of live elements, in products."""
+"""What `torch.utils.flop_counter` counts of a call: the account's operations of live elements, in
+products."""
 
 from __future__ import annotations
 
@@ -34,8 +35,8 @@ def register(mechanism: Mechanism, packet: Callable[[str], Any]) -> None:
 
 
 def tell() -> None:
-    """Give torch's counter the formulas it has not got. Its import takes most of a second, so it is left to those who
-    count; one that counts already has made its copy of the formulas."""
+    """Give torch's counter the formulas it has not got. Its import takes most of a second, so it is left to
+    those who count; one that counts already has made its copy of the formulas."""
     counting = sys.modules.get("torch.utils.flop_counter") if _PENDING else None
     if counting is None:
         return

@@ -37,8 +37,8 @@ MOST_SHAPES = 1024
 
 
 class Kernels:
-    """The kernels of a cascade with given params. ``presences``: that of its `Specialisation`; ``pairs``: of a derivative,
-    what it must not store."""
+    """The kernels of a cascade with given params. ``presences``: that of its `Specialisation`; ``pairs``: of
+    a derivative, what it must not store."""
 
     def __init__(
         self, cascade: Cascade, params: Params, schedule: Schedule,
@@ -68,8 +68,8 @@ class Kernels:
     def run(
         self, arguments: Mapping[str, torch.Tensor], sizes: Mapping[str, int], architecture: str
     ) -> dict[str, torch.Tensor]:
-        """Launch the kernels: the outputs in order, then the presence of what is kept. ``arguments``: the inputs,
-        then what is saved and its presence."""
+        """Launch the kernels: the outputs in order, then the presence of what is kept. ``arguments``: the
+        inputs, then what is saved and its presence."""
         if architecture != "cpu":
             return self._run_triton(stored(arguments), sizes, architecture)
         given = tuple(arguments.values())
@@ -140,7 +140,8 @@ class Kernels:
 
     @property
     def plans(self) -> Plans:
-        """What is computed by which kernel, for whatever extents. NotLoweredError where something is by none."""
+        """What is computed by which kernel, for whatever extents. NotLoweredError where something is by
+        none."""
         if self._plans is None:  # asked at every call
             from attn_dsl.planning import plans
 
@@ -150,8 +151,8 @@ class Kernels:
     def wanted(
         self, dtypes: tuple[tuple[str, str], ...], sizes: Mapping[str, int], architecture: str
     ) -> Wanted:
-        """The plan for these sizes (of those indices at least that a tile holds), and what a program of it for these
-        dtypes is specialised on."""
+        """The plan for these sizes (of those indices at least that a tile holds), and what a program of it
+        for these dtypes is specialised on."""
         plan = self.plans.at(sizes)
         whole = tuple((i, sizes[i]) for i in plan.whole)
         precision = "ieee" if torch.get_float32_matmul_precision() == "highest" else "tf32"
@@ -165,7 +166,8 @@ class Kernels:
         return max(sizes.values(), default=0) > NARROW_EXTENT or max(at_launch, default=0) >= NARROW_PARAM
 
     def entry(self, wanted: Wanted, sizes: Mapping[str, int]) -> Entry:
-        """The program from the disk cache, built where it is not there. ``sizes``: of the call that wants it."""
+        """The program from the disk cache, built where it is not there. ``sizes``: of the call that wants
+        it."""
         plan, spec = wanted
         told = (*plan.params.items(), *plan.presences, plan.shape)
         parts = [cascade_key(self.cascade), repr(told), repr(spec), *_versions()]
@@ -185,7 +187,8 @@ class Kernels:
         )
 
     def require(self, dtypes: Mapping[str, str], sizes: Mapping[str, int], architecture: str) -> None:
-        """NotLoweredError where there is no program for these; its source is kept for whoever builds it next."""
+        """NotLoweredError where there is no program for these; its source is kept for whoever builds it
+        next."""
         declared = tuple((i.name, dtypes[i.name]) for i in self.cascade.inputs)
         if self._required is None:
             wanted = self.wanted(declared, sizes, architecture)

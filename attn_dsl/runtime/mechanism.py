@@ -43,7 +43,8 @@ class Mechanism:
 
     @property
     def key(self) -> str:
-        """A name that is the same in every process: the mechanism's own, and a hash of all that determines it."""
+        """A name that is the same in every process: the mechanism's own, and a hash of all that determines
+        it."""
         parts = (
             cascade_key(self.cascade),
             repr(sorted(self.params.items())),
@@ -99,8 +100,8 @@ class Mechanism:
     def backward(
         self, tensors: Sequence[Tensor], found: Sequence[Tensor], adjoints: Sequence[Tensor], wanted: Sequence[int]
     ) -> list[Tensor]:  # fmt: skip
-        """The gradients of the inputs at ``wanted``. ``found``: what ``forward_keeping`` gave; ``adjoints``: of the
-        outputs, in order."""
+        """The gradients of the inputs at ``wanted``. ``found``: what ``forward_keeping`` gave; ``adjoints``:
+        of the outputs, in order."""
         training = self.training(tensors, wanted)
         arguments = dict(zip((i.name for i in self.cascade.inputs), tensors, strict=True))
         seeds = dict(zip((o.name for o in self.cascade.outputs), adjoints, strict=True))
@@ -114,7 +115,8 @@ class Mechanism:
     def tangents(
         self, tensors: Sequence[Tensor], tangents: Sequence[Tensor], along: Sequence[int]
     ) -> list[Tensor]:  # fmt: skip
-        """The tangents of the floating outputs, in order. ``tangents``: of the inputs at ``along``; others have none."""
+        """The tangents of the floating outputs, in order. ``tangents``: of the inputs at ``along``; others
+        have none."""
         names = tuple(self.cascade.inputs[at].name for at in along)
         arguments = dict(zip((i.name for i in self.cascade.inputs), tensors, strict=True))
         given = dict(zip(names, tangents, strict=True))
@@ -137,7 +139,8 @@ class Mechanism:
     # what is derived from it
 
     def training(self, tensors: Sequence[Tensor], wanted: Sequence[int]) -> Training:
-        """The two passes for the gradients of the inputs at ``wanted``. NotLoweredError where one has none."""
+        """The two passes for the gradients of the inputs at ``wanted``. NotLoweredError where one has
+        none."""
         names = tuple(self.cascade.inputs[at].name for at in wanted)
         return self.as_differentiable(tensors).training(names)
 
@@ -154,8 +157,8 @@ class Mechanism:
         return self._differentiable[real]
 
     def batched(self, levels: Sequence[int]) -> Mechanism:
-        """The mechanism over slices, once for every level. A level is a set of inputs, bit by bit: those that have
-        slices along a further first axis; so do all outputs."""
+        """The mechanism over slices, once for every level. A level is a set of inputs, bit by bit: those that
+        have slices along a further first axis; so do all outputs."""
         if not levels:
             return self
         first, *rest = levels

@@ -1,4 +1,5 @@
-"""Tensors as memory that a kernel may read: torch has some whose values are not what lies at their address."""
+"""Tensors as memory that a kernel may read: torch has some whose values are not what lies at their
+address."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ from attn_dsl.runtime.dispatch import is_zero_tensor
 
 
 def stored(arguments: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The arguments of a launch, all on one device, with their values in memory. ArgumentError where one has none."""
+    """The arguments of a launch, all on one device, with their values in memory. ArgumentError where one has
+    none."""
     device = next((t.device for t in arguments.values()), None)
     for name, tensor in arguments.items():
         if tensor.device != device:
@@ -25,7 +27,8 @@ def stored(arguments: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def in_memory(name: str, tensor: Tensor) -> Tensor:
-    """The tensor itself, or what its lazy negation or conjugation means; zeros for one that stands for zeros."""
+    """The tensor itself, or what its lazy negation or conjugation means; zeros for one that stands for
+    zeros."""
     if is_zero_tensor(tensor):
         zeros = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=tensor.device)
         return zeros.zero_()

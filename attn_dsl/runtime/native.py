@@ -1,8 +1,8 @@
 """Native kernels: C++ source to a shared object by the system's compiler, and its functions.
 
 ``CXX`` names the compiler, else the first of ``g++``, ``clang++`` and ``c++`` on the path;
-``ATTN_DSL_CXXFLAGS`` holds further flags (``-fsanitize=address``). Objects are built for the processor at hand, so
-the compiler, the flags and the processor are part of what an entry of the cache is named by.
+``ATTN_DSL_CXXFLAGS`` holds further flags (``-fsanitize=address``). Objects are built for the processor at
+hand, so the compiler, the flags and the processor are part of what an entry of the cache is named by.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ FLAGS = (
 
 
 def find_compiler() -> tuple[str, ...] | None:
-    """The command of the C++ compiler (``ccache g++`` has two words), or None where there is none. TargetError where CXX
-    cannot be read."""
+    """The command of the C++ compiler (``ccache g++`` has two words), or None where there is none.
+    TargetError where CXX cannot be read."""
     named = _words("CXX")
     commands = [named] if named else [(name,) for name in COMPILERS]
     found = ((shutil.which(name), *rest) for name, *rest in commands)

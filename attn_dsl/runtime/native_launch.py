@@ -26,8 +26,8 @@ PLAIN = (torch.Tensor, torch.nn.Parameter)
 
 
 def signature(arguments: Sequence[Any], differentiated: bool = False) -> tuple[Any, ...] | None:
-    """What `Prepared` depends on; None for arguments that are not plain tensors on the CPU or, where the call is
-    ``differentiated``, want gradients."""
+    """What `Prepared` depends on; None for arguments that are not plain tensors on the CPU or, where the call
+    is ``differentiated``, want gradients."""
     parts: list[Any] = []
     for value in arguments:
         if (

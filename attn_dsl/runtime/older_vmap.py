@@ -1,5 +1,6 @@
-"""The vmap that torch had before ``torch.func``, which still maps adjoints and tangents: ``is_grads_batched``, and
-``torch.autograd.functional`` with ``vectorize``. A call that meets its tensors is mapped by ``torch.func.vmap`` instead.
+"""The vmap that torch had before ``torch.func``, which still maps adjoints and tangents:
+``is_grads_batched``, and ``torch.autograd.functional`` with ``vectorize``. A call that meets its tensors is
+mapped by ``torch.func.vmap`` instead.
 """
 # pyright: reportPrivateUsage=false, reportAttributeAccessIssue=false, reportPrivateImportUsage=false
 

@@ -6,11 +6,11 @@
     NAME_backward(Tensor[] inputs, Tensor[] found, Tensor[] adjoints, int[] wanted, int[] batched) -> Tensor[]
     NAME_tangents(Tensor[] inputs, Tensor[] tangents, int[] along, int[] batched) -> Tensor[]
 
-NAME is the same in every process (`Mechanism.key`). ``wanted``: the positions of the inputs whose gradient is wanted;
-``along``: of those that have a tangent.
-``batched``: a set of inputs, bit by bit, for every `torch.vmap` around the call, the innermost first.
-For every operator torch is told how it runs, what shapes it gives (tracing), how it is mapped (vmap), and for the first
-how it is differentiated and what autocast does to its arguments.
+NAME is the same in every process (`Mechanism.key`). ``wanted``: the positions of the inputs whose gradient is
+wanted; ``along``: of those that have a tangent. ``batched``: a set of inputs, bit by bit, for every
+`torch.vmap` around the call, the innermost first. For every operator torch is told how it runs, what shapes
+it gives (tracing), how it is mapped (vmap), and for the first how it is differentiated and what autocast does
+to its arguments.
 """
 
 from __future__ import annotations
@@ -300,7 +300,8 @@ def _returned(outputs: Sequence[Tensor]) -> Any:
 
 
 def _sliced(tensors: Sequence[Tensor], dims: Sequence[int | None]) -> set[int]:
-    """The inputs that a mapped call has slices of; every real one, so that each slice has a gradient of its own."""
+    """The inputs that a mapped call has slices of; every real one, so that each slice has a gradient of its
+    own."""
     return {
         at
         for at, (t, dim) in enumerate(zip(tensors, dims, strict=False))
@@ -315,8 +316,8 @@ def _bits(positions: set[int]) -> int:
 def _in_front(
     tensors: Sequence[Tensor], dims: Sequence[int | None], sliced: set[int], size: int
 ) -> list[Tensor]:
-    """The tensors at ``sliced`` with their slices along the first axis; what is the same for all is repeated there,
-    which takes no memory."""
+    """The tensors at ``sliced`` with their slices along the first axis; what is the same for all is repeated
+    there, which takes no memory."""
     return [
         t if at not in sliced else t.expand(size, *t.shape) if dim is None else t.movedim(dim, 0)
         for at, (t, dim) in enumerate(zip(tensors, dims, strict=True))

@@ -1,9 +1,10 @@
-"""Sums of tensors at places that other tensors hold, by operations of torch, which have derivatives of their own.
+"""Sums of tensors at places that other tensors hold, by operations of torch, which have derivatives of their
+own.
 
     g[place[b,j], d] += a[b,j,d]
 
-What a backward pass sends to the places of a table (`differentiation/reverse.py`) ends so: a cascade of nothing but such
-statements. The result has the same bits every time.
+What a backward pass sends to the places of a table (`differentiation/reverse.py`) ends so: a cascade of
+nothing but such statements. The result has the same bits every time.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ def send(cascade: Cascade, given: Tensors, sizes: Sizes) -> dict[str, Tensor]:
 
 
 def _sent(statement: Einsum, given: Tensors, sizes: Sizes) -> Tensor:
-    """One statement's share: of each slot the place is held by a tensor or, where none of these varies with it, its own."""
+    """One statement's share: of each slot the place is held by a tensor or, where none of these varies with
+    it, its own."""
     assert isinstance(statement.body, Read)
     amounts = given[statement.body.tensor]
     dims = [_name(slot) for slot in statement.body.indices]
@@ -77,8 +79,8 @@ def _place(key: Expr, varying: tuple[str, ...], given: Tensors, sizes: Sizes, li
 
 
 def _added(start: Tensor, place: Tensor, amounts: Tensor) -> Tensor:
-    """Rows added at their places, in the order in which they stand: on a GPU by sorting, since ``index_add`` adds there in
-    any order; a CPU's ``index_put`` does."""
+    """Rows added at their places, in the order in which they stand: on a GPU by sorting, since ``index_add``
+    adds there in any order; a CPU's ``index_put`` does."""
     if start.is_cuda:
         return start.index_put((place,), amounts, accumulate=True)
     return start.index_add(0, place, amounts)

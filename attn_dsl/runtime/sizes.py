@@ -45,7 +45,8 @@ def conforming(cascade: Cascade, given: Mapping[str, Any]) -> dict[str, torch.Te
 
 
 def number_dtype(declared: Input, given: Mapping[str, Any]) -> torch.dtype:
-    """The dtype of a Python number among arguments: as declared, else as wide as the widest tensor wants it."""
+    """The dtype of a Python number among arguments: as declared, else as wide as the widest tensor wants
+    it."""
     if declared.dtype is not None:
         return DTYPES[declared.dtype]
     doubles = (v.dtype == torch.float64 for v in given.values() if isinstance(v, torch.Tensor))
@@ -167,8 +168,8 @@ def solve_sizes(
     cascade: Cascade, params: Mapping[str, int | float | bool], arguments: Mapping[str, torch.Tensor],
     extent: Extent = largest_entry,
 ) -> dict[str, int]:  # fmt: skip
-    """The size of every index. ArgumentError names the inputs that disagree. Sizes may be symbols (SymInt), and are
-    so then; ``extent`` gives that of an index that only the values of a tensor limit."""
+    """The size of every index. ArgumentError names the inputs that disagree. Sizes may be symbols (SymInt),
+    and are so then; ``extent`` gives that of an index that only the values of a tensor limit."""
     sizes: dict[str, int] = {}
     origin: dict[str, str] = {}
     pending = [(i, a, arguments[i.name].shape[at]) for i in cascade.inputs for at, a in enumerate(i.axes)]
@@ -203,7 +204,8 @@ def solve_sizes(
 
 
 def _check_extents(cascade: Cascade, sizes: Mapping[str, Any]) -> None:
-    """ArgumentError where an index, or several in one dimension, has more elements than a kernel can count."""
+    """ArgumentError where an index, or several in one dimension, has more elements than a kernel can
+    count."""
     composites = [a.indices for part in (*cascade.inputs, *cascade.outputs) for a in part.axes]
     for indices in (*((name,) for name in sizes), *composites):
         extent: Any = prod(sizes[i] for i in indices)  # of symbols, a symbol
@@ -317,7 +319,8 @@ def _declared(
     index: Index, params: Mapping[str, int | float | bool], sizes: Mapping[str, int],
     arguments: Mapping[str, torch.Tensor], extent: Extent | None,
 ) -> int | None:  # fmt: skip
-    """The size that the declaration of an index gives, as far as it is known; by its limit only with ``extent``."""
+    """The size that the declaration of an index gives, as far as it is known; by its limit only with
+    ``extent``."""
     size = _evaluate(index.size, params, sizes, arguments)
     if size is None and extent is not None:
         if isinstance(index.limit, Read):
@@ -327,8 +330,8 @@ def _declared(
 
 
 def holds(relation: Any) -> bool:
-    """Whether a relation of sizes holds. Of symbols it becomes a guard, or, where they stand for numbers that are not
-    known yet, is taken for true: the launch solves the sizes anew."""
+    """Whether a relation of sizes holds. Of symbols it becomes a guard, or, where they stand for numbers that
+    are not known yet, is taken for true: the launch solves the sizes anew."""
     if isinstance(relation, bool):
         return relation
     return bool(relation) if relation.node.has_hint() else True

@@ -1,9 +1,9 @@
 """Calls that can be differentiated, in both modes and any number of times.
 
-A `Differentiable` is a cascade as a function of tensors. Its derivatives are cascades again: a `Training` has the
-forward pass that keeps what the backward pass reads, and that pass; a `Linearised` has the results with their
-tangents. Each of these is a `Differentiable` in its turn, so that second derivatives are by the same rules, and fused
-like the first.
+A `Differentiable` is a cascade as a function of tensors. Its derivatives are cascades again: a `Training` has
+the forward pass that keeps what the backward pass reads, and that pass; a `Linearised` has the results with
+their tangents. Each of these is a `Differentiable` in its turn, so that second derivatives are by the same
+rules, and fused like the first.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ def no_gradient_here() -> Generator[None]:
 
 
 class Differentiable:
-    """A cascade as a function of its inputs and of what it has saved; that is a function of the inputs itself, and is
-    given to save time. ``real``: the dtype of accumulators, f32 or f64."""
+    """A cascade as a function of its inputs and of what it has saved; that is a function of the inputs
+    itself, and is given to save time. ``real``: the dtype of accumulators, f32 or f64."""
 
     def __init__(self, kernels: Kernels, real: str) -> None:
         self.kernels = kernels
@@ -130,8 +130,8 @@ class Differentiable:
 
 
 class Training:
-    """The two passes of a cascade, for the gradients of the inputs ``wanted``. NotLoweredError names the statement that
-    has no gradient."""
+    """The two passes of a cascade, for the gradients of the inputs ``wanted``. NotLoweredError names the
+    statement that has no gradient."""
 
     def __init__(self, kernels: Kernels, wanted: tuple[str, ...], real: str, pairs: Pairs) -> None:
         self._kernels, self._pairs, self._real_name = kernels, pairs, real
@@ -152,8 +152,8 @@ class Training:
         return Differentiable(made, self._real_name)
 
     def _part(self, outputs: frozenset[str]) -> tuple[Backward, Differentiable]:
-        """The backward pass from these outputs alone: of others nothing is computed, so that where their derivatives are
-        infinite, no 0 is multiplied by them. It reads no more than the whole one."""
+        """The backward pass from these outputs alone: of others nothing is computed, so that where their
+        derivatives are infinite, no 0 is multiplied by them. It reads no more than the whole one."""
         if outputs >= self.passes.seeds.keys():
             return self.passes, self.backward_pass
         if outputs not in self._parts:
@@ -166,8 +166,8 @@ class Training:
         return self.forward_pass.kernels.run(arguments, sizes, architecture)
 
     def require(self, arguments: Tensors, found: Tensors, sizes: Sizes, architecture: str) -> None:
-        """NotLoweredError where there will be no kernels for the backward pass: to be told when an attention is called, not
-        when its gradient is asked for. ``found``: what ``forward`` gave."""
+        """NotLoweredError where there will be no kernels for the backward pass: to be told when an attention
+        is called, not when its gradient is asked for. ``found``: what ``forward`` gave."""
         if self._is_required or architecture not in (
             "cpu",
             "interpreter",
@@ -183,8 +183,8 @@ class Training:
     def backward(
         self, arguments: Tensors, sizes: Sizes, architecture: str, found: Tensors, adjoints: Tensors
     ) -> dict[str, Tensor]:
-        """The gradients of the wanted inputs, by name, which can be differentiated again. ``found``: what ``forward``
-        gave; ``adjoints``: of outputs, of which those that are not there have none."""
+        """The gradients of the wanted inputs, by name, which can be differentiated again. ``found``: what
+        ``forward`` gave; ``adjoints``: of outputs, of which those that are not there have none."""
         passes, run = self._part(frozenset(adjoints.keys() & self.passes.seeds.keys()))
         sizes = self._all_sizes(passes, sizes)
         seeds = {seed: adjoints[output] for output, seed in passes.seeds.items()}

@@ -1,4 +1,5 @@
-"""A machine without a C++ compiler: small sizes by the dense reference, with a warning; larger ones are refused."""
+"""A machine without a C++ compiler: small sizes by the dense reference, with a warning; larger ones are
+refused."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Random cascades, as text, that are not attention: what no shape of softmax has a part in.
 
-Any number of indices in any layout, a graph of statements that read one another, several extrema and normalisers, reductions over
-what the graph has, scalar results, results of features alone, elements that are absent. Every text is legal by construction.
+Any number of indices in any layout, a graph of statements that read one another, several extrema and
+normalisers, reductions over what the graph has, scalar results, results of features alone, elements that are
+absent. Every text is legal by construction.
 """
 
 from __future__ import annotations

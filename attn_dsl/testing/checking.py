@@ -38,13 +38,15 @@ def check(
     specials: bool = False,
     gradients: bool = True,
 ) -> tuple[Diagnostic, ...]:
-    """Compare results and gradients with their meaning on generated arguments: sizes, dtypes, memory layouts, values.
+    """Compare results and gradients with their meaning on generated arguments: sizes, dtypes, memory layouts,
+    values.
 
-    ``target``: instead of the attention's own. ``seed``: None tries the same examples every time. ``longest``,
-    ``widest``, ``work``: bounds on lengths, features and the elements of one statement; ``specials``: with NaN
-    and infinities, whose gradients are not looked at. Gradients are those of autograd through the reference, on every eighth
-    example. What is told of a mechanism without gradients by kernels is returned: that is no failure. AssertionError
-    with a short report of the simplest failure found; an AttnError as it is.
+    ``target``: instead of the attention's own. ``seed``: None tries the same examples every time.
+    ``longest``, ``widest``, ``work``: bounds on lengths, features and the elements of one statement;
+    ``specials``: with NaN and infinities, whose gradients are not looked at. Gradients are those of autograd
+    through the reference, on every eighth example. What is told of a mechanism without gradients by kernels
+    is returned: that is no failure. AssertionError with a short report of the simplest failure found; an
+    AttnError as it is.
     """
     if target is not None and target != attention.target:
         attention = type(attention)(attention.specification, attention.params, target, attention.schedule)
@@ -101,8 +103,8 @@ def _simplest(attention: Attention, record: list[int], report: str, limits: Limi
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What is wrong with the results of a call, empty where nothing is; how many elements they have, and how many of
-    those have no finite bound."""
+    """What is wrong with the results of a call, empty where nothing is; how many elements they have, and how
+    many of those have no finite bound."""
 
     report: str
     elements: int = 0
@@ -113,8 +115,8 @@ Judge = Callable[["Attention", Example], Verdict]
 
 
 def failure(attention: Attention, example: Example, by: Judge | None = None) -> str:
-    """What is wrong with an attention's results on an example, or with what is judged ``by`` another; empty where
-    nothing is."""
+    """What is wrong with an attention's results on an example, or with what is judged ``by`` another; empty
+    where nothing is."""
     report = (by or judge)(attention, example).report
     return f"{attention.cascade.name}: {report}\n{example}" if report else ""
 

@@ -1,8 +1,8 @@
 """The choices that make up an example, from any source: hypothesis, an even spread, a record to replay.
 
-Hypothesis repeats parts of earlier examples, which is good for the thousands of examples of a fast test and bad for
-the few dozen of a slow kernel. ``spread`` goes through the options of every choice evenly instead: of ten lengths,
-ten examples try each once, in a random order.
+Hypothesis repeats parts of earlier examples, which is good for the thousands of examples of a fast test and
+bad for the few dozen of a slow kernel. ``spread`` goes through the options of every choice evenly instead: of
+ten lengths, ten examples try each once, in a random order.
 """
 
 from __future__ import annotations
@@ -77,7 +77,8 @@ def simpler(record: Sequence[int]) -> Iterator[list[int]]:
 
 
 def shrunk(record: Sequence[int], fails: Callable[[list[int]], list[int] | None], tries: int) -> list[int]:
-    """A simple record near one that fails. ``fails`` gives the choices really made where a record fails too."""
+    """A simple record near one that fails. ``fails`` gives the choices really made where a record fails
+    too."""
     best, left = list(record), tries
     progress = True
     while progress and left > 0:

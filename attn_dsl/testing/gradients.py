@@ -1,8 +1,9 @@
-"""Gradients against their meaning: the rule that derives them, and the kernels that compute them, each by itself.
+"""Gradients against their meaning: the rule that derives them, and the kernels that compute them, each by
+itself.
 
-The rule: the backward cascade, evaluated by the reference in f64, gives what autograd gives through the reference.
-The kernels: what a call's backward pass gives is within the bounds that running error analysis derives for that
-cascade, with the outputs it reads rounded to the type in which they were stored.
+The rule: the backward cascade, evaluated by the reference in f64, gives what autograd gives through the
+reference. The kernels: what a call's backward pass gives is within the bounds that running error analysis
+derives for that cascade, with the outputs it reads rounded to the type in which they were stored.
 """
 
 from __future__ import annotations
@@ -41,8 +42,9 @@ DIFFERENCES = 4  # elements of an argument at most
 
 
 def judge_gradients(attention: Attention, example: Example, choices: Choices | None = None) -> Verdict:
-    """Compare the gradients of all floating arguments, for random adjoints, with their meaning. ``choices``: how the
-    adjoints lie in memory, and which outputs have none. NotLoweredError where a mechanism has none."""
+    """Compare the gradients of all floating arguments, for random adjoints, with their meaning. ``choices``:
+    how the adjoints lie in memory, and which outputs have none. NotLoweredError where a mechanism has
+    none."""
     leaves = {
         n: t.detach().requires_grad_() if t.is_floating_point() else t for n, t in example.arguments.items()
     }
@@ -97,8 +99,8 @@ def _settled(
     attention: Attention, arguments: Mapping[str, Tensor], sent: list[Tensor | None], name: str, meant: Tensor,
     ruled: Tensor | None,
 ) -> Tensor:  # fmt: skip
-    """A gradient by autograd, by differences where that is NaN and the rule is not: what a mask leaves out sends autograd
-    0 * inf. Of very many such elements the first."""
+    """A gradient by autograd, by differences where that is NaN and the rule is not: what a mask leaves out
+    sends autograd 0 * inf. Of very many such elements the first."""
     if ruled is None:
         return meant
     ruled = ruled.reshape(meant.shape)
@@ -181,8 +183,8 @@ def one_cascade(passes: Backward) -> Cascade:
 
 
 def _by_dims(statement: Statement, first: Cascade) -> Statement:
-    """A statement of the end, which reads results of the beginning as they are laid out, reading them as they are
-    defined."""
+    """A statement of the end, which reads results of the beginning as they are laid out, reading them as they
+    are defined."""
     laid_out = {o.name: [i for axis in o.axes for i in axis.indices] for o in first.outputs}
     dims = {s.target: s.dims for s in first.statements}
 

@@ -1,14 +1,15 @@
-"""Expressions with a bound on the error a kernel makes: running error analysis (Wilkinson; Higham, "Accuracy and
-Stability of Numerical Algorithms", §3.3).
+"""Expressions with a bound on the error a kernel makes: running error analysis (Wilkinson; Higham, "Accuracy
+and Stability of Numerical Algorithms", §3.3).
 
 Beside its value every element has an ``error``, by how much a kernel's value may differ from it, and a
 ``magnitude``, its value if every subtraction were an addition. An operation f computes
 
     f(a(1 + δ), ...)(1 + ε)       |δ|, |ε| a few units of roundoff, δ = 0 but for functions such as exp
 
-from operands that are off by their errors, so its error is the largest change of f over the corners of that box,
-and a few units of its magnitude. The magnitude, not the value, because a compiler may reorder and distribute
-sums: (a - b) c may be computed as a c - b c, whose rounding errors do not cancel where the values do.
+from operands that are off by their errors, so its error is the largest change of f over the corners of that
+box, and a few units of its magnitude. The magnitude, not the value, because a compiler may reorder and
+distribute sums: (a - b) c may be computed as a c - b c, whose rounding errors do not cancel where the values
+do.
 
 What depends on a comparison that rounding may decide either way has an infinite error: nothing can be said
 about it. A truth value's error is 1 where it may be either.
@@ -46,8 +47,8 @@ from attn_dsl.reference.partial import Partial, Scope, both, truth
 from attn_dsl.reference.reading import read
 from attn_dsl.testing.precision import Precision
 
-# Units of roundoff that one operation may lose, and that a function may lose in its argument: ex2, sin and the
-# like are a few units off on a GPU, and exp is computed as exp2 of a rounded product.
+# Units of roundoff that one operation may lose, and that a function may lose in its argument: ex2, sin and
+# the like are a few units off on a GPU, and exp is computed as exp2 of a rounded product.
 UNITS = 4
 Sized: TypeAlias = tuple[Tensor, Tensor]
 """A value, and the size of what it is made of."""
@@ -201,8 +202,8 @@ def _operation(name: str, args: Sequence[Measured], model: Model) -> Measured:
 
 
 def _magnitude(name: str, args: Sequence[Sized], result: Tensor, real: torch.dtype) -> Tensor:
-    """What is rounded on the way to a result: of a sum, the sizes of its terms. Of a function, what its formula makes:
-    gelu, far below 0, is nothing but the rounding of its 1 + erf(x)."""
+    """What is rounded on the way to a result: of a sum, the sizes of its terms. Of a function, what its
+    formula makes: gelu, far below 0, is nothing but the rounding of its 1 + erf(x)."""
     sizes = [size for _, size in args]
     match name:
         case "add" | "sub":

@@ -15,8 +15,8 @@ from attn_dsl.testing.precision import Precision, unit
 
 @dataclass(frozen=True, slots=True)
 class Operands:
-    """``exact``: inputs whose elements survive the rounding; ``pointwise``: the bodies of computed tensors that a
-    kernel may put in place of a read."""
+    """``exact``: inputs whose elements survive the rounding; ``pointwise``: the bodies of computed tensors
+    that a kernel may put in place of a read."""
 
     exact: frozenset[str]
     pointwise: Mapping[str, Expr]

@@ -40,8 +40,8 @@ def smallest(dtype: torch.dtype) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Precision:
-    """Relative (``unit``) and absolute (``smallest``) rounding errors of pointwise arithmetic and of the operands
-    of a contraction; ``largest``: beyond these magnitudes there is infinity."""
+    """Relative (``unit``) and absolute (``smallest``) rounding errors of pointwise arithmetic and of the
+    operands of a contraction; ``largest``: beyond these magnitudes there is infinity."""
 
     pointwise: float
     pointwise_smallest: float

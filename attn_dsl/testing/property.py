@@ -1,7 +1,7 @@
 """The property that every mechanism shall have, tried on random ones.
 
-It compiles, or a NotLoweredError names what has no kernel; its cascade prints as a text that means the same; and a
-call gives what the file means, within bounds derived from the data.
+It compiles, or a NotLoweredError names what has no kernel; its cascade prints as a text that means the same;
+and a call gives what the file means, within bounds derived from the data.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One random mechanism and its outcome. ``report``: what was refused, or the whole of what failed, made simple.
-    ``elements``, ``unjudged``: of the results, and those of them that have no finite bound."""
+    """One random mechanism and its outcome. ``report``: what was refused, or the whole of what failed, made
+    simple. ``elements``, ``unjudged``: of the results, and those of them that have no finite bound."""
 
     number: int
     outcome: Outcome
@@ -50,8 +50,9 @@ def run_case(
     gradients: bool = False,
     draw: Draw = mechanism,
 ) -> Case:
-    """Try the property on the mechanism of a number. ``tries``: simpler ones to try if it fails. ``gradients``: of the
-    gradients of its arguments, not of its results. ``draw``: what makes a mechanism of choices."""
+    """Try the property on the mechanism of a number. ``tries``: simpler ones to try if it fails.
+    ``gradients``: of the gradients of its arguments, not of its results. ``draw``: what makes a mechanism of
+    choices."""
     choices = spread(seed, number)
     case = _tried(number, choices, target, gradients, draw)
     if case.outcome is not Outcome.FAILED or not tries:
@@ -96,8 +97,8 @@ def _place(error: Exception) -> str:
 
 
 def violation(found: Mechanism, target: str | None, adjoints: Choices | None = None) -> Verdict:
-    """What is wrong with a mechanism, or with its gradients for some adjoints, on a target. NotLoweredError where it has no
-    kernel."""
+    """What is wrong with a mechanism, or with its gradients for some adjoints, on a target. NotLoweredError
+    where it has no kernel."""
     from attn_dsl.ir.printer import cascade_key, print_cascade
     from attn_dsl.language.load import load_text
     from attn_dsl.runtime.attention import compile

@@ -3,8 +3,8 @@
     pytest sliding_window.attn          this file
     pytest --attn examples              every file under examples that declares an attention
 
-Each is a property test against the reference with ``--attn-examples`` examples. Nothing heavy is imported before
-a file is collected.
+Each is a property test against the reference with ``--attn-examples`` examples. Nothing heavy is imported
+before a file is collected.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> AttnFile | None:
-    """Files named on the command line, and with ``--attn`` those in the folders named there; not libraries."""
+    """Files named on the command line, and with ``--attn`` those in the folders named there; not
+    libraries."""
     if file_path.suffix != ".attn":
         return None
     if not (parent.config.getoption("attn") or parent.session.isinitpath(file_path)):

@@ -5,11 +5,11 @@ Reductions, by the same analysis as ``measured``. A sum of n terms loses, beside
     min(n, 2 √n) u Σ magnitude        u: of the accumulator
 
 The √n is that of independent roundings (Higham and Mary, "A new approach to probabilistic rounding error
-analysis", 2019). The k-th partial sum, at most Σ magnitude · k / n for terms of one sign and size, is rounded with
-standard deviation u / √3; together that is √n u Σ magnitude / 3, of which the bound is six times.
+analysis", 2019). The k-th partial sum, at most Σ magnitude · k / n for terms of one sign and size, is rounded
+with standard deviation u / √3; together that is √n u Σ magnitude / 3, of which the bound is six times.
 
-A product that feeds a sum is taken of operands rounded to the inputs' type, as the design says: P V loses another
-2^-8 Σ P |V| in bf16; Q K, whose operands are inputs already, nothing.
+A product that feeds a sum is taken of operands rounded to the inputs' type, as the design says: P V loses
+another 2^-8 Σ P |V| in bf16; Q K, whose operands are inputs already, nothing.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ Errors = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Bounded:
-    """A result in f64, and by how much each element of a correct kernel's may be off, rounding of the result to
-    its own type not counted; infinite where that cannot be told."""
+    """A result in f64, and by how much each element of a correct kernel's may be off, rounding of the result
+    to its own type not counted; infinite where that cannot be told."""
 
     value: Tensor
     error: Tensor
@@ -137,7 +137,8 @@ def _sum(statement: Einsum, model: Model, operands: Operands) -> Errors:
 
 
 def _meets_infinity(element: Measured, statement: Einsum, model: Model) -> Tensor:
-    """Whether a sum has an infinite term, and is NaN: a kernel that takes a factor out of it may find an infinity."""
+    """Whether a sum has an infinite term, and is NaN: a kernel that takes a factor out of it may find an
+    infinity."""
     values = element.partial.filled(0.0).to(torch.float64)
     total, infinite = (
         _reduce(t, statement, Reduction.SUM, model) for t in (values, values.isinf().to(torch.float64))

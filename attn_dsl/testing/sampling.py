@@ -1,10 +1,11 @@
-"""Judging results too large for the dense reference: at some places of one index, by a cascade for these alone.
+"""Judging results too large for the dense reference: at some places of one index, by a cascade for these
+alone.
 
     S[i,j] += Q[i,d] * K[j,d]           _at_S[s,j] += Q[_place[s],d] * K[j,d]
     O[i,e] += S[i,j] * V[j,e]     ->    _at_O[s,e] += _at_S[s,j] * V[j,e]
 
-What reads a tensor at other places of the index (``S[i - 1, j]``, a sum over i) reads all of it. Where that is too
-large too, there is no judgement.
+What reads a tensor at other places of the index (``S[i - 1, j]``, a sum over i) reads all of it. Where that
+is too large too, there is no judgement.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ _PLACE = Read(_PLACES, (IndexVar(_SAMPLE),))
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What judges one output: ``cascade`` computes it under ``target``, all of it or at ``places`` of ``index``."""
+    """What judges one output: ``cascade`` computes it under ``target``, all of it or at ``places`` of
+    ``index``."""
 
     name: str
     cascade: Cascade
@@ -115,8 +117,8 @@ def largest_tensor(cascade: Cascade, sizes: Mapping[str, int]) -> int:
 
 
 def _spaces(statement: Statement) -> Iterator[set[str]]:
-    """The indices of the tensors on the way: a sum of products is taken by a product of matrices, of which those that
-    are read are there already."""
+    """The indices of the tensors on the way: a sum of products is taken by a product of matrices, of which
+    those that are read are there already."""
     yield set(statement.dims)
     match statement:
         case Einsum(reduce=Reduction.SUM, body=Op(name="mul", args=args), over=over) if (
@@ -134,7 +136,8 @@ def _dims(output: Output) -> tuple[str, ...]:
 
 
 def at_places(cascade: Cascade, output: Output, index: str) -> tuple[Cascade, str] | None:
-    """The cascade of one output at given places of an index; None where its elements go to places of their own."""
+    """The cascade of one output at given places of an index; None where its elements go to places of their
+    own."""
     slots = {
         s.target: s.dims.index(index)
         for s in cascade.statements

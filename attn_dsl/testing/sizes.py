@@ -27,7 +27,8 @@ class Role(Enum):
 
 
 def roles(cascade: Cascade) -> dict[str, Role]:
-    """The role of every index whose size the arguments give, from the input of most dimensions it stands in."""
+    """The role of every index whose size the arguments give, from the input of most dimensions it stands
+    in."""
     declared = {i.name for i in cascade.indices if i.size is not None}
     used = {name for expr in expressions(cascade) for name in index_names(expr)}
     found: dict[str, Role] = {}

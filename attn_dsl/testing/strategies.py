@@ -62,8 +62,9 @@ class Example:
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What to try. ``longest``, ``widest``: bounds on lengths and features; ``work``: on the elements of one
-    statement; ``specials`` lets NaN and infinities in; ``gaps`` lets -inf into what is only added to others, as biases
-    are; ``extremes`` lets integers near the ends of their type in; ``repeats``: the same tensor for two inputs."""
+    statement; ``specials`` lets NaN and infinities in; ``gaps`` lets -inf into what is only added to others,
+    as biases are; ``extremes`` lets integers near the ends of their type in; ``repeats``: the same tensor for
+    two inputs."""
 
     dtypes: tuple[str, ...] = ("f32", "bf16", "f16")
     longest: int = 130

@@ -19,8 +19,8 @@ from attn_dsl.testing.rounding import Bounded
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """How a result compares. ``worst``: the element that exceeds its bound the most (relative to the bound), or
-    that comes closest; None where there is none to judge. ``unjudged``: elements of infinite bound."""
+    """How a result compares. ``worst``: the element that exceeds its bound the most (relative to the bound),
+    or that comes closest; None where there is none to judge. ``unjudged``: elements of infinite bound."""
 
     elements: int
     wrong: int

@@ -1,4 +1,5 @@
-"""What the integers of an input are for, as far as the statements show it: which values make sense in a test."""
+"""What the integers of an input are for, as far as the statements show it: which values make sense in a
+test."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ _LABELS = 3
 
 @dataclass(frozen=True, slots=True)
 class IntegerRange:
-    """Both ends inclusive. ``bounded``: whether values a little outside make sense too, as places out of bounds."""
+    """Both ends inclusive. ``bounded``: whether values a little outside make sense too, as places out of
+    bounds."""
 
     low: int
     high: int

@@ -3,11 +3,12 @@
     attn_dsl.transformers.register("windowed", "windowed.attn", window=256)
     model.set_attn_implementation("windowed")
 
-The first three inputs of the file are query, key and value; keys may have fewer heads, which is `(g r)` in the file. What
-else a model's attention is called with goes to the inputs and params of that name: ``scaling``, ``dropout``,
-``sliding_window``, ``softcap``, ``s_aux``, ``position_bias``. A file may also take ``mask``, ``keep`` or ``lengths``
-(`masks`), ``seed``, a number drawn at each call, and any tensor that the model's attention modules hold. What the model
-gives and the file does not take is an error, unless it changes nothing.
+The first three inputs of the file are query, key and value; keys may have fewer heads, which is `(g r)` in
+the file. What else a model's attention is called with goes to the inputs and params of that name:
+``scaling``, ``dropout``, ``sliding_window``, ``softcap``, ``s_aux``, ``position_bias``. A file may also take
+``mask``, ``keep`` or ``lengths`` (`masks`), ``seed``, a number drawn at each call, and any tensor that the
+model's attention modules hold. What the model gives and the file does not take is an error, unless it changes
+nothing.
 """
 
 from __future__ import annotations
@@ -41,13 +42,15 @@ def register(
     name: str, source: str | Path | Attention, /, *, takes: Mapping[str, str] | None = None,
     target: str | None = None, schedule: Schedule | None = None, **values: Any,
 ) -> None:  # fmt: skip
-    """Make a mechanism known to transformers as ``attn_implementation=name``; again, and the name means the new one.
+    """Make a mechanism known to transformers as ``attn_implementation=name``; again, and the name means the
+    new one.
 
-    ``source``: a path, a text, or what ``attn_dsl.compile`` gave (with its params). ``values``: params of the file, and
-    tensors for inputs that are the same in every call. ``takes``: for an input or param of the file, what the model
-    calls it: ``{"sink": "s_aux"}``. ArgumentError where the file has not the layout of a model's attention, or has no
-    such input or param; LanguageError for a bad file. Later, when the model is called, ArgumentError says what it gives
-    that the file does not take, and which key the file would see that the model's mask hides.
+    ``source``: a path, a text, or what ``attn_dsl.compile`` gave (with its params). ``values``: params of the
+    file, and tensors for inputs that are the same in every call. ``takes``: for an input or param of the
+    file, what the model calls it: ``{"sink": "s_aux"}``. ArgumentError where the file has not the layout of a
+    model's attention, or has no such input or param; LanguageError for a bad file. Later, when the model is
+    called, ArgumentError says what it gives that the file does not take, and which key the file would see
+    that the model's mask hides.
     """
     _require_free(name)
     if isinstance(source, Attention):

@@ -27,7 +27,8 @@ from attn_dsl.transformers.masks import (
 from attn_dsl.transformers.mechanism import Mechanism
 from attn_dsl.transformers.within import Extent, default_pattern, require_within_call
 
-# What models pass along for others than the attention: positions are in query and key already, and in the mask.
+# What models pass along for others than the attention: positions are in query and key already, and in the
+# mask.
 _FOR_OTHERS = frozenset(
     {
         "cache_position", "deterministic", "hidden_states", "logits_to_keep", "num_items_in_batch",
@@ -41,7 +42,8 @@ _HELP = {"output_attentions": "call the model without it: a kernel does not stor
 
 
 def attention_interface(mechanism: Mechanism) -> Callable[..., tuple[Tensor, None]]:
-    """What transformers calls as attention: [b, i, h, e] from query [b, h, i, d], key [b, g, j, d], value [b, g, j, e]."""
+    """What transformers calls as attention: [b, i, h, e] from query [b, h, i, d], key [b, g, j, d], value [b,
+    g, j, e]."""
 
     @torch.compiler.assume_constant_result  # params are numbers, which torch.compile knows
     def operator(params: tuple[tuple[str, Any], ...]) -> str:
@@ -111,7 +113,8 @@ def _for_none(param: Param) -> str:
 def _input(
     declared: Input, mechanism: Mechanism, module: nn.Module, offered: Mapping[str, Any], query: Tensor
 ) -> Any:
-    """An input beside the masks: given by the model, at the registration, or held by the model's attention module."""
+    """An input beside the masks: given by the model, at the registration, or held by the model's attention
+    module."""
     name = mechanism.model_name(declared.name)
     sources = {
         "the model": offered.get(name),
@@ -180,7 +183,8 @@ def _require_scale(mechanism: Mechanism, scaling: float, features: int) -> None:
 def _masks(
     mechanism: Mechanism, mask: Tensor | None, query: Tensor, key: Tensor, causal: bool, window: int | None
 ) -> dict[str, Tensor]:
-    """The inputs that tell which keys count. ``mask``: what `mask_interface` gave, or a whole one of the user's."""
+    """The inputs that tell which keys count. ``mask``: what `mask_interface` gave, or a whole one of the
+    user's."""
     offset = torch.sym_max(key.shape[2] - query.shape[2], 0)
     extent = Extent(query.shape[2], key.shape[2], offset, 0, query.shape[0], query.device)
     whole, keep, lengths = (mechanism.extra(n) for n in (MASK, KEEP, LENGTHS))
@@ -206,8 +210,8 @@ def _masks(
 
 
 def _require_within_call(mechanism: Mechanism, extent: Extent, causal: bool, window: int | None) -> None:
-    """That rows see no more than the arguments of the call say, which may be of another window than the mask was made
-    for."""
+    """That rows see no more than the arguments of the call say, which may be of another window than the mask
+    was made for."""
     if is_tracing():
         traced.require_within_call(mechanism, extent.rows, extent.keys, causal, window, extent.device)
     else:
@@ -228,8 +232,8 @@ def _sizes(mechanism: Mechanism, query: Tensor, key: Tensor) -> dict[str, int]:
 
 
 def _fitted(declared: Input, value: Any, sizes: Mapping[str, int], dtype: torch.dtype) -> Any:
-    """A tensor in the dtype that is declared, or the query's; without the axes, or repeated along those, that the file
-    declares otherwise."""
+    """A tensor in the dtype that is declared, or the query's; without the axes, or repeated along those, that
+    the file declares otherwise."""
     if not isinstance(value, Tensor):
         return value
     wanted = dtype if declared.dtype is None else DTYPES[declared.dtype]

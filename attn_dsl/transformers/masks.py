@@ -1,9 +1,10 @@
 """The model's mask in the form that a file takes it, or the certainty that the file keeps it by itself.
 
-A file may declare `mask` (which keys each row sees: bool, or the number that is added), `keep[b, j]` (which keys are no
-padding) or `lengths[b]` (how many keys stand before the padding). A file without `mask` is asked where its rows meet keys
-(`positions`): nothing is materialised if they see no more than the model's mask allows. In a traced program
-(torch.compile, torch.export) what depends on lengths or data is asked when it runs (`traced`).
+A file may declare `mask` (which keys each row sees: bool, or the number that is added), `keep[b, j]` (which
+keys are no padding) or `lengths[b]` (how many keys stand before the padding). A file without `mask` is asked
+where its rows meet keys (`positions`): nothing is materialised if they see no more than the model's mask
+allows. In a traced program (torch.compile, torch.export) what depends on lengths or data is asked when it
+runs (`traced`).
 """
 
 from __future__ import annotations
@@ -28,12 +29,14 @@ from attn_dsl.transformers.within import WHOLE, Extent, require_within, shown, s
 
 MASKS = MASK, KEEP, LENGTHS = "mask", "keep", "lengths"
 DECLARATIONS = f"{WHOLE}, or for padding alone keep[b, j]: bool or lengths[b]: i32"
-# Added to hide a key: exp of it is 0, and it is so small that differences of scores survive in a row that sees nothing.
+# Added to hide a key: exp of it is 0, and it is so small that differences of scores survive in a row that
+# sees nothing.
 _HIDDEN = -1e4
 
 
 def mask_interface(mechanism: Mechanism) -> Callable[..., Tensor | None]:
-    """What transformers calls to make a mask: None, a mask of padding bool[b, j] or a whole one bool[b, 1, i, j]."""
+    """What transformers calls to make a mask: None, a mask of padding bool[b, j] or a whole one bool[b, 1, i,
+    j]."""
 
     def make(
         *, batch_size: int, q_length: int, kv_length: int, q_offset: Any = 0, kv_offset: int = 0,
@@ -81,7 +84,8 @@ def _traced_padding(
     mechanism: Mechanism, extent: Extent, mask_function: Callable[..., Any], attention_mask: Tensor | None,
     window: int | None,
 ) -> Tensor | None:  # fmt: skip
-    """The mask of padding, whatever is in it, if the file takes one; if not, there is none to be when the program runs."""
+    """The mask of padding, whatever is in it, if the file takes one; if not, there is none to be when the
+    program runs."""
     if mask_function is not bidirectional_mask_function:
         traced.require_within(mechanism, shown(extent, mask_function), extent.rows, extent.keys, window)
     padding = _padding(attention_mask, extent)
@@ -93,16 +97,16 @@ def _traced_padding(
 
 
 def _may_be_packed(mask_function: Callable[..., Any], asked: Mapping[str, Any]) -> bool:
-    """Whether a mask that transformers wants whole is of the kind that it wants so because it cannot read position ids
-    while it traces: the model's own pattern and "of the same sequence"."""
+    """Whether a mask that transformers wants whole is of the kind that it wants so because it cannot read
+    position ids while it traces: the model's own pattern and "of the same sequence"."""
     return not asked.get("use_vmap") and mask_function.__name__ == "and_mask"
 
 
 def _require_kept(
     mechanism: Mechanism, extent: Extent, mask_function: Callable[..., Any], window: int | None
 ) -> None:
-    """Have the program check that the file keeps the mask, and that sequences are not packed and no blocks of tokens see
-    each other: then each token sees the one before it, and not the one after it."""
+    """Have the program check that the file keeps the mask, and that sequences are not packed and no blocks of
+    tokens see each other: then each token sees the one before it, and not the one after it."""
     traced.require_within(mechanism, shown(extent, mask_function), extent.rows, extent.keys, window)
     if window == 1:
         return
@@ -130,7 +134,8 @@ def require_positions(mechanism: Mechanism, extent: Extent) -> None:
 
 
 def require_last_row_at_last_key(mechanism: Mechanism, extent: Extent) -> None:
-    """ArgumentError where a cache has room for keys to come, and the file counts rows from the last of its keys."""
+    """ArgumentError where a cache has room for keys to come, and the file counts rows from the last of its
+    keys."""
     if not mechanism.counting.mentions_rows:
         return
     where = f"in {mechanism.cascade.name} at the last: a static cache"
@@ -146,8 +151,8 @@ def whole_mask(
     declared: Input, mask: Tensor | None, pattern: Callable[..., Any], extent: Extent, dtype: torch.dtype,
     mechanism: Mechanism,
 ) -> Tensor:  # fmt: skip
-    """A model's mask as the file declares it: bool[b, h, i, j], or the number to add. ``mask``: a whole one, one of
-    padding, or None; for these two ``pattern`` says what rows see."""
+    """A model's mask as the file declares it: bool[b, h, i, j], or the number to add. ``mask``: a whole one,
+    one of padding, or None; for these two ``pattern`` says what rows see."""
     if mask is None or mask.dim() == 2:
         mask = sdpa_mask(
             extent.batch, extent.rows, extent.keys, extent.row_offset, 0, pattern, mask, device=extent.device,

@@ -29,7 +29,8 @@ _SOME = {"int": 1, "float": 1.0, "bool": False}
 
 @dataclass(frozen=True, slots=True)
 class Counting:
-    """Whether a file uses the places of rows, and the lines, if any, where it counts rows or keys from the first."""
+    """Whether a file uses the places of rows, and the lines, if any, where it counts rows or keys from the
+    first."""
 
     mentions_rows: bool
     rows_from_start: Span | None
@@ -38,8 +39,8 @@ class Counting:
 
 @dataclass(frozen=True)
 class Mechanism:
-    """A file for the attention of a model. ``params`` and ``constants``: values given once for all calls; ``takes``: the
-    name that the model has for an input or param of the file, where it differs."""
+    """A file for the attention of a model. ``params`` and ``constants``: values given once for all calls;
+    ``takes``: the name that the model has for an input or param of the file, where it differs."""
 
     specification: Specification
     params: Mapping[str, Any]
@@ -115,7 +116,8 @@ class Mechanism:
         return self._compiled[key]
 
     def known_params(self, window: int | None) -> dict[str, Any]:
-        """The params that have a value before a call; ``window``: what a model gives as ``sliding_window``."""
+        """The params that have a value before a call; ``window``: what a model gives as
+        ``sliding_window``."""
         defaults = {p.name: p.default for p in self.cascade.params if p.default is not None}
         windows = (p.name for p in self.cascade.params if self.model_name(p.name) == "sliding_window")
         return {**defaults, **{n: window for n in windows if window is not None}, **self.params}
@@ -134,7 +136,8 @@ class Mechanism:
         return ArgumentError(Diagnostic(what, span, help), self.specification.sources)
 
     def require_fit(self) -> None:
-        """ArgumentError where the file has not the layout of a model's attention, or names and values do not fit."""
+        """ArgumentError where the file has not the layout of a model's attention, or names and values do not
+        fit."""
         q, k, v = (*self.cascade.inputs[:3], None, None, None)[:3]
         if q is None or k is None or v is None:
             what = f"{self.cascade.name} has fewer than three inputs; a model gives query, key and value"

@@ -1,11 +1,12 @@
 """What a file says of positions: which keys a row may see, and from which end rows and keys are counted.
 
-A model states its mask as a predicate over positions. A file that takes no mask has to keep it by itself, and whether it
-does is read off its statements: the row sees key j if any reduction over j that belongs to the row may meet it. What
-the text leaves to the data counts as seen, so that "sees no more than it may" is certain.
+A model states its mask as a predicate over positions. A file that takes no mask has to keep it by itself, and
+whether it does is read off its statements: the row sees key j if any reduction over j that belongs to the row
+may meet it. What the text leaves to the data counts as seen, so that "sees no more than it may" is certain.
 
-With a cache of earlier keys the rows at hand are the last ones, and row i stands at i + size(j) - size(i). A file
-gives it the same result as in the whole sequence if i stands only in i - size(i), as in ``causal_at_end``.
+With a cache of earlier keys the rows at hand are the last ones, and row i stands at i + size(j) - size(i). A
+file gives it the same result as in the whole sequence if i stands only in i - size(i), as in
+``causal_at_end``.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ _LINEAR = frozenset({"add", "sub", "neg", "mul"})
 
 
 def checked_rows(count: int, device: torch.device | str = "cpu") -> Tensor:
-    """256 rows, half from either end; all rows, some of them often, where there are fewer. One trace is right for any
-    count but 1."""
+    """256 rows, half from either end; all rows, some of them often, where there are fewer. One trace is right
+    for any count but 1."""
     if count == 1:
         return torch.zeros(1, dtype=torch.int64, device=device)
     at = torch.arange(_ROWS_CHECKED, device=device)
@@ -43,8 +44,8 @@ def checked_rows(count: int, device: torch.device | str = "cpu") -> Tensor:
 def keys_seen(
     guards: tuple[Expr, ...], params: Mapping[str, int | float | bool], sizes: tuple[int, int], rows: Tensor
 ) -> Tensor:
-    """For some rows of ``sizes`` (rows, keys), whether they may see each key: bool[rows, keys]. ``guards``: of
-    `row_guards`; a param without a value is unknown."""
+    """For some rows of ``sizes`` (rows, keys), whether they may see each key: bool[rows, keys]. ``guards``:
+    of `row_guards`; a param without a value is unknown."""
     cpu = torch.device("cpu")
     unknown = Partial(torch.tensor(0, device=cpu), torch.tensor(False, device=cpu))
     tensors = {_ROWS: Partial(rows), _UNKNOWN: unknown}
@@ -63,8 +64,8 @@ def _known(node: Expr, params: Mapping[str, object]) -> Expr:
 
 
 def row_guards(cascade: Cascade, row: str, key: str) -> tuple[Expr, ...]:
-    """Where a row meets keys: a guard for each reduction over them, over the row ``rows[at]``, the index ``key`` and
-    their sizes; all else is unknown."""
+    """Where a row meets keys: a guard for each reduction over them, over the row ``rows[at]``, the index
+    ``key`` and their sizes; all else is unknown."""
     guards: list[Expr] = []
     for statement in cascade.statements:
         if any(
@@ -100,7 +101,8 @@ def _of_positions(expr: Expr, row: str, key: str) -> Expr:
 
 
 def first_counted_from_start(cascade: Cascade, index: str) -> Span | None:
-    """The first statement in which ``index`` stands otherwise than in ``index - size(index)``; None if there is none."""
+    """The first statement in which ``index`` stands otherwise than in ``index - size(index)``; None if there
+    is none."""
     for statement in cascade.statements:
         if any(not _counted_from_end(e, index, cascade) for e in _expressions(statement)):
             return statement.span
@@ -140,7 +142,8 @@ def _mentions(expr: Expr, index: str, cascade: Cascade) -> bool:
 
 
 def _values(expr: Expr, cascade: Cascade) -> tuple[Expr, ...]:
-    """What an expression computes with: a read at its tensor's own index takes the element, not the number."""
+    """What an expression computes with: a read at its tensor's own index takes the element, not the
+    number."""
     if isinstance(expr, Read):
         return tuple(s for s, d in _slots(expr, cascade) if s != IndexVar(d))
     return children(expr)

@@ -1,13 +1,14 @@
 """Checks of a program that is traced (torch.compile, torch.export): operators that ask when it runs.
 
-While a model is traced, its lengths may be unknown, and its padding and positions are. So the program gets an operator
-that compares what the mask shows, a few rows of it, with what the file sees, and an assertion on the answer:
+While a model is traced, its lengths may be unknown, and its padding and positions are. So the program gets an
+operator that compares what the mask shows, a few rows of it, with what the file sees, and an assertion on the
+answer:
 
     attn_dsl::sees_within(mask, mechanism, rows, keys, window) -> bool       is the file's within these rows of the mask?
     attn_dsl::sees_within_call(mechanism, rows, keys, causal, window, device) -> bool     within the arguments of the call?
 
-On a CPU the operators themselves raise, with the row and the key; on a GPU nothing waits for the answer, and the assertion fails
-there. An operator by itself would be dropped, as nothing uses its result.
+On a CPU the operators themselves raise, with the row and the key; on a GPU nothing waits for the answer, and
+the assertion fails there. An operator by itself would be dropped, as nothing uses its result.
 """
 
 from __future__ import annotations
@@ -96,7 +97,8 @@ def _(mechanism: str, rows: int, keys: int, causal: bool, window: int | None, de
 
 @lru_cache(maxsize=16)
 def _seen(mechanism: str, rows: int, keys: int, window: int | None, device: torch.device) -> Tensor:
-    """What the rows that are checked see, on a device: of a few lengths, so that nothing is copied at each call."""
+    """What the rows that are checked see, on a device: of a few lengths, so that nothing is copied at each
+    call."""
     known = _known(mechanism)
     return keys_seen(known.guards, known.known_params(window), (rows, keys), checked_rows(rows)).to(device)
 

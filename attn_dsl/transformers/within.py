@@ -1,6 +1,8 @@
-"""Whether a file that takes no mask keeps the model's by itself: whether its rows see no key that the mask hides.
+"""Whether a file that takes no mask keeps the model's by itself: whether its rows see no key that the mask
+hides.
 
-All keys of 256 rows are looked at, half from either end; of fewer, all rows. A mask of transformers is a function of positions.
+All keys of 256 rows are looked at, half from either end; of fewer, all rows. A mask of transformers is a
+function of positions.
 """
 
 from __future__ import annotations
@@ -37,8 +39,8 @@ class Extent:
 
 
 def default_pattern(extent: Extent, causal: bool, window: int | None) -> Callable[..., Any]:
-    """The mask function that the arguments of a call speak of: a window that is two-sided ends before its size, as
-    everywhere in transformers."""
+    """The mask function that the arguments of a call speak of: a window that is two-sided ends before its
+    size, as everywhere in transformers."""
     if not causal:
         one = bidirectional_mask_function
         return one if window is None else sliding_window_bidirectional_mask_function(window - 1)
@@ -50,13 +52,15 @@ def default_pattern(extent: Extent, causal: bool, window: int | None) -> Callabl
 def require_within(
     mechanism: Mechanism, extent: Extent, mask_function: Callable[..., Any], window: int | None = None
 ) -> None:
-    """ArgumentError where a row of the file may see a key that the model's mask hides, of the rows that are checked."""
+    """ArgumentError where a row of the file may see a key that the model's mask hides, of the rows that are
+    checked."""
     if mask_function is not bidirectional_mask_function:
         require_hidden(mechanism, shown(extent, mask_function).cpu(), extent.rows, extent.keys, window)
 
 
 def require_hidden(mechanism: Mechanism, mask: Tensor, rows: int, keys: int, window: int | None) -> None:
-    """ArgumentError where a row of the file may see a key that a mask hides: that of the rows that are checked."""
+    """ArgumentError where a row of the file may see a key that a mask hides: that of the rows that are
+    checked."""
     seen = keys_seen(mechanism.guards, mechanism.known_params(window), (rows, keys), checked_rows(rows))
     if (outside := (seen & ~mask).nonzero()).numel():
         at, key = outside[0, 2:].tolist()
@@ -75,7 +79,8 @@ def require_within_call(mechanism: Mechanism, rows: int, keys: int, causal: bool
 
 
 def shown(extent: Extent, mask_function: Callable[..., Any]) -> Tensor:
-    """What the model's mask shows to the rows that are checked: bool[b, 1, rows, keys]; or b = 1, if the same to all."""
+    """What the model's mask shows to the rows that are checked: bool[b, 1, rows, keys]; or b = 1, if the same
+    to all."""
     keys = torch.arange(extent.keys, device=extent.device).view(1, 1, 1, -1)
     return shown_to(extent, mask_function, checked_rows(extent.rows, extent.device), keys)
 

@@ -1,14 +1,16 @@
-"""Products with what lies along the diagonals of a tile, such as an embedding of distances, ``E[j - i + c, d]``.
+"""Products with what lies along the diagonals of a tile, such as an embedding of distances, ``E[j - i + c,
+d]``.
 
-A tile of I rows and J keys meets I + J - 1 diagonals, not I * J. So what lies along them, the band, is loaded once as
-a matrix and multiplied as one; the product is then read along the diagonals, or the other factor written along them:
+A tile of I rows and J keys meets I + J - 1 diagonals, not I * J. So what lies along them, the band, is loaded
+once as a matrix and multiplied as one; the product is then read along the diagonals, or the other factor
+written along them:
 
     R[i,j] += Q[i,d] * E[j - i + c, d]      product[i,n] = Q[i,:]·band[n,:]        R[i,j] = product[i, j - i + I - 1]
     D[i,d] += W[i,j] * E[j - i + c, d]      skewed[i,n] = W[i, n + i - I + 1]      D[i,:] = Σₙ skewed[i,n] band[n,:]
     G[j - i + c, d] += W[i,j] * Q[i,d]      the same                               G[n, d] = Σᵢ skewed[i,n] Q[i,d]
 
-Any place that does not change as i and j grow together (or one grows as the other shrinks) is of this kind: clipped
-distances, buckets. (The skew is that of Huang et al., "Music Transformer", 2018, within a tile.)
+Any place that does not change as i and j grow together (or one grows as the other shrinks) is of this kind:
+clipped distances, buckets. (The skew is that of Huang et al., "Music Transformer", 2018, within a tile.)
 """
 
 from __future__ import annotations
@@ -27,8 +29,8 @@ _STEP = IndexVar("step along a diagonal")
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """The diagonals of a tile of ``row`` and ``stream``, and the axis that counts them. ``rising``: those on which one
-    grows as the other shrinks."""
+    """The diagonals of a tile of ``row`` and ``stream``, and the axis that counts them. ``rising``: those on
+    which one grows as the other shrinks."""
 
     row: str
     stream: str
@@ -60,8 +62,8 @@ class BandLowering:
         return None
 
     def scope(self, band: Band, scope: Scope) -> Scope:
-        """Where expressions have their values on the diagonals: those of one row, its first or its last, at the keys of
-        the tile and at as many more as there are rows."""
+        """Where expressions have their values on the diagonals: those of one row, its first or its last, at
+        the keys of the tile and at as many more as there are rows."""
         first = scope.endpoints[f"lo:{band.row}"]
         last = self.expressions.operate("add", first, self.builder.const(self._rows - 1))
         key = self.expressions.operate("add", scope.endpoints[f"lo:{band.stream}"], self._lanes(band.axis))
@@ -77,7 +79,8 @@ class BandLowering:
         return self._moved(product, band.axis, lane)
 
     def skewed(self, weights: Node, band: Band, kept: str) -> Node:
-        """From each row and key to each diagonal and the ``kept`` one of the two; no other there: as what does not count."""
+        """From each row and key to each diagonal and the ``kept`` one of the two; no other there: as what
+        does not count."""
         diagonal, other = self._lanes(band.axis), band.row if kept == band.stream else band.stream
         if band.rising:
             lane = self.expressions.operate("sub", diagonal, self._lanes(kept))

@@ -26,7 +26,8 @@ _UNFOLDED = frozenset({"pow"})  # Python's is another: a negative base has compl
 
 
 def value_of(node: Node) -> Number | None:
-    """The number a constant holds; None for other nodes, and for infinities and NaN, which keep their operators."""
+    """The number a constant holds; None for other nodes, and for infinities and NaN, which keep their
+    operators."""
     match node.operation:
         case Const(value=value) if math.isfinite(value):
             return float(value) if is_float(node.dtype) else value

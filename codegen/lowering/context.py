@@ -32,9 +32,9 @@ COMMENT_COLUMNS = 90
 
 @dataclass(frozen=True, eq=False)
 class ProgramContext:
-    """Shared by all kernels of a program. ``plan``: at the sizes it is specialised on; ``types``: of its tensors; ``held``: the dtype of each
-    between kernels; ``storage``:
-    of inputs, outputs and temporaries; ``widths`` says which integers need 64 bits."""
+    """Shared by all kernels of a program. ``plan``: at the sizes it is specialised on; ``types``: of its
+    tensors; ``held``: the dtype of each between kernels; ``storage``: of inputs, outputs and temporaries;
+    ``widths`` says which integers need 64 bits."""
 
     plan: ProgramPlan
     spec: Specialisation

@@ -1,9 +1,9 @@
 """Reductions of a tile: products to matrix products, everything else elementwise.
 
 The body of a sum is parted into factors. Those with the row axis make one operand, those without it the
-other, and where each has the reduced axes and the two share no other axis, the sum is a ``dot`` in the inputs'
-dtype, accumulated in f32. A factor over both sides and the reduced axis (an L1 distance) has no matrix
-product: it is summed elementwise.
+other, and where each has the reduced axes and the two share no other axis, the sum is a ``dot`` in the
+inputs' dtype, accumulated in f32. A factor over both sides and the reduced axis (an L1 distance) has no
+matrix product: it is summed elementwise.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ class ContractionLowering:
         return result
 
     def _selecting(self, where: Expr | None, axes: tuple[str, ...], scope: Scope) -> list[Node]:
-        """The conditions that select among the reduced elements. Others make the whole result absent, and what an
-        absent element holds is never looked at."""
+        """The conditions that select among the reduced elements. Others make the whole result absent, and
+        what an absent element holds is never looked at."""
         nodes = [self.expressions.lower(c, scope) for c in conjuncts(where or TRUE)]
         return [n for n in nodes if set(n.axes) & set(axes)]
 
@@ -135,8 +135,8 @@ class ContractionLowering:
         self, reduce: Reduction, body: Expr, guards: Sequence[Node], axes: tuple[str, ...], scope: Scope,
         accumulator: Node | None = None, lanes: int = 1,
     ) -> Node:  # fmt: skip
-        """Reduce a body over the axes of a tile, where all ``guards`` hold. ``accumulator`` is added to (sums only). ``lanes``: how many
-        elements a body that does not vary along the axes stands for."""
+        """Reduce a body over the axes of a tile, where all ``guards`` hold. ``accumulator`` is added to (sums
+        only). ``lanes``: how many elements a body that does not vary along the axes stands for."""
         if reduce is Reduction.SUM:
             value = self._sum(body, guards, axes, scope, accumulator, lanes)
             if value is not None:

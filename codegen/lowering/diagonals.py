@@ -69,7 +69,8 @@ class DiagonalSums:
         return self.bands.find(factor.expr.indices, scope)
 
     def _skewed(self, weights: Node, guards: Sequence[Node], band: Band, kept: str) -> Node:
-        """Weights of rows and keys, where all ``guards`` hold, by diagonals and the ``kept`` one of the two."""
+        """Weights of rows and keys, where all ``guards`` hold, by diagonals and the ``kept`` one of the
+        two."""
         skips = self.context.machine.skips
         guard, weights = self.tiles.counts(guards), self.expressions.real(weights)
         if guard is not None or skips:
@@ -77,8 +78,8 @@ class DiagonalSums:
         return self.bands.skewed(weights, band, kept)
 
     def summed(self, body: Expr, guards: Sequence[Node], band: Band, scope: Scope) -> Node | None:
-        """The elements of a body, where all ``guards`` hold, summed over each diagonal: None where they are no
-        product of weights by row and key with features of one of the two."""
+        """The elements of a body, where all ``guards`` hold, summed over each diagonal: None where they are
+        no product of weights by row and key with features of one of the two."""
         parts = self.products.lowered(body, scope)
         sides = {band.row, band.stream}
         features = [(f, n) for f, n in parts if set(n.axes) - sides]

@@ -87,7 +87,8 @@ class ExpressionLowering:
         self._depth = depth
 
     def _defined_reads(self, expr: Expr, scope: Scope) -> Iterator[Read]:
-        """The reads that stand for a definition which is not lowered yet: in an expression, or behind a read."""
+        """The reads that stand for a definition which is not lowered yet: in an expression, or behind a
+        read."""
         nodes = (expr,)
         if isinstance(expr, Read) and self._is_defined(expr, scope):
             nodes = (*self._behind(expr), *expr.indices)
@@ -243,8 +244,8 @@ class ExpressionLowering:
                 return self.operate(name, *nodes)
 
     def saturated(self, expr: Expr, scope: Scope) -> Node:
-        """A side of a comparison or a limit, saturated where it may leave 64 bits: ``j <= n - 1`` for the least n bounds
-        j by nothing possible, not by the largest integer."""
+        """A side of a comparison or a limit, saturated where it may leave 64 bits: ``j <= n - 1`` for the
+        least n bounds j by nothing possible, not by the largest integer."""
         match expr:
             case Op(name=name, args=args) if name in _STEPS and self._leaves_64_bits(expr):
                 nodes = [self.saturated(a, scope) for a in args]
@@ -278,8 +279,8 @@ class ExpressionLowering:
         return self.operate("clamp", wide, self.builder.const(-most, "i64"), self.builder.const(most, "i64"))
 
     def _narrowed(self, args: tuple[Expr, ...], nodes: list[Node]) -> list[Node]:
-        """The sides of a comparison. One of 64 bits that varies with less than both do, a length or a window, is
-        saturated: to what has 32 bits, all values beyond are alike."""
+        """The sides of a comparison. One of 64 bits that varies with less than both do, a length or a window,
+        is saturated: to what has 32 bits, all values beyond are alike."""
         axes, result = self.builder.union(*nodes), list(nodes)
         for at, other in ((0, 1), (1, 0)):
             low, high = self.context.widths.of(args[other])
@@ -312,7 +313,8 @@ class ExpressionLowering:
         return self._made(f"u{name}", (self.cast(dividend, dtype), self.cast(divisor, dtype)), dtype)
 
     def tiles(self, lanes: Node, index: str, tile: int, *, up: bool = False) -> Node:
-        """How many tiles of an index so many lanes (none negative) are: whole ones, or ``up`` to the last one begun."""
+        """How many tiles of an index so many lanes (none negative) are: whole ones, or ``up`` to the last one
+        begun."""
         if tile == 1 or value_of(lanes) == 0:
             return lanes
         size = self.builder.node(operations.TileSize(index), dtype="i32")
@@ -388,7 +390,8 @@ class ExpressionLowering:
         return node
 
     def access(self, read: Read, scope: Scope) -> tuple[Access, tuple[Node, ...], Node | None]:
-        """What a read accesses, the place along each axis of it, and the mask of its lanes that are in bounds."""
+        """What a read accesses, the place along each axis of it, and the mask of its lanes that are in
+        bounds."""
         storage = self.context.storage[read.tensor]
         slots = dict(zip(self._slot_dims(read.tensor), read.indices, strict=True))
         places: list[Node] = []
@@ -445,8 +448,8 @@ class ExpressionLowering:
         return [n for n in needed if n.operation != operations.Const(True)]
 
     def lane_bounds(self, index: str, scope: Scope) -> list[Node]:
-        """Which lanes of an index exist: none to test for a program index, a tile that is full or of one lane, an
-        unpadded extent."""
+        """Which lanes of an index exist: none to test for a program index, a tile that is full or of one
+        lane, an unpadded extent."""
         plan, tiles = self.context.plan, self.context.tiles
         tiled = index in plan.rows or (index in scope.stream and scope.masked)
         tiled = tiled and {**dict(tiles.rows), **tiles.streams}[index] > 1

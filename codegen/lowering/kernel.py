@@ -22,8 +22,9 @@ MAX_WHOLE_LANES = 4096
 
 
 class KernelLowering:
-    """What the tiles of a kernel are made for, whatever their sizes. ``order``: in which every tile has its axes; ``inner``:
-    whole indices that are reduced together with a stream; ``bands``: the diagonals of a tile of rows and stream."""
+    """What the tiles of a kernel are made for, whatever their sizes. ``order``: in which every tile has its
+    axes; ``inner``: whole indices that are reduced together with a stream; ``bands``: the diagonals of a tile
+    of rows and stream."""
 
     def __init__(self, program: ProgramContext, plan: KernelPlan) -> None:
         self.program, self.plan = program, plan
@@ -156,8 +157,8 @@ class KernelLowering:
         return ("; ".join(filter(None, told)),)
 
     def _most_warps(self, body: KernelBody, axes: tuple[Axis, ...]) -> int:
-        """How many warps a program may have: Triton's gather wants a warp to hold the gathered axis of its source, and no
-        two the same (``setOptimizedGatherLayout`` in its OptimizeThreadLocality)."""
+        """How many warps a program may have: Triton's gather wants a warp to hold the gathered axis of its
+        source, and no two the same (``setOptimizedGatherLayout`` in its OptimizeThreadLocality)."""
         threads, most = self.machine.threads, 32
         lanes = {axis.name: axis.lanes for axis in axes}
         for node in living_nodes(body):

@@ -96,7 +96,8 @@ class Products:
         return node
 
     def counted(self, guard: Node, value: Node, *, skips: bool) -> Node:
-        """0 in lanes that do not count; -0 there and nowhere else, where the product is to tell them apart."""
+        """0 in lanes that do not count; -0 there and nowhere else, where the product is to tell them
+        apart."""
         if not skips:
             return self.expressions.where(guard, value, self.builder.const(0.0, value.dtype))
         axes = self.builder.ordered((*guard.axes, *(a for a in value.axes if a not in guard.axes)))

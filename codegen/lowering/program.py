@@ -22,7 +22,8 @@ from attn_dsl.planning.plan import ProgramPlan
 
 @dataclass(frozen=True, slots=True)
 class LoweredKernel:
-    """One kernel before it is printed: its place in the cascade, its tiles, its tile program, how it is launched."""
+    """One kernel before it is printed: its place in the cascade, its tiles, its tile program, how it is
+    launched."""
 
     plan: KernelPlan
     tiles: Tiles
@@ -32,8 +33,8 @@ class LoweredKernel:
 
 @dataclass(frozen=True, slots=True)
 class Lowering:
-    """A program before it is printed. ``plan``: its own, at the sizes it is specialised on; ``contiguous``: as of a
-    `Program`."""
+    """A program before it is printed. ``plan``: its own, at the sizes it is specialised on; ``contiguous``:
+    as of a `Program`."""
 
     plan: ProgramPlan
     kernels: tuple[LoweredKernel, ...]
@@ -44,8 +45,8 @@ class Lowering:
 def lower(
     plan: ProgramPlan, specialisation: Specialisation, schedules: Sequence[Schedule] | None = None
 ) -> Lowering:
-    """The tile programs of one specialisation; ``schedules``: one for each kernel, else all have the specialisation's.
-    NotLoweredError names what has no kernel yet."""
+    """The tile programs of one specialisation; ``schedules``: one for each kernel, else all have the
+    specialisation's. NotLoweredError names what has no kernel yet."""
     context = _context(plan, specialisation)
     steps = schedules or [specialisation.schedule] * len(plan.kernels)
     kernels: list[LoweredKernel] = []

@@ -50,7 +50,8 @@ class RangeLowering:
         return self.expressions.operate(name, *nodes)
 
     def row_bounds(self, term: Term, index: str, scope: Scope) -> RowBounds:
-        """The bounds of one stream index; rows whose conditions fail, or whose range is empty, need nothing."""
+        """The bounds of one stream index; rows whose conditions fail, or whose range is empty, need
+        nothing."""
         bounds = next(b for b in term.bounds if b.index == index)
         last = self._op("sub", self.expressions.size(index), self.const(1))
         lower, upper = self.const(0), last

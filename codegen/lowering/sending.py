@@ -60,8 +60,8 @@ class SendLowering:
         conditions: Sequence[Node],
         scope: Scope,
     ) -> tuple[Node, Scope] | None:
-        """Where all elements of a diagonal go to one place: their sum, and the scope in which keys are those of
-        diagonals."""
+        """Where all elements of a diagonal go to one place: their sum, and the scope in which keys are those
+        of diagonals."""
         diagonals = self.contraction.diagonals
         band = None if inner else diagonals.bands.find(keys, scope)
         if band is None:
@@ -90,7 +90,8 @@ class SendLowering:
         return [self.expressions.lower(c, scope) for e in found if e != TRUE for c in conjuncts(e)]
 
     def _lanes(self, varying: Iterable[str], tiled: Iterable[str], scope: Scope) -> list[Node]:
-        """Which lanes of the tile exist; ``varying``: the indices of an element, of which whole ones may be padded."""
+        """Which lanes of the tile exist; ``varying``: the indices of an element, of which whole ones may be
+        padded."""
         whole = [d for d in varying if d in self.context.tiles.whole]
         return [
             b for index in dict.fromkeys((*tiled, *whole)) for b in self.expressions.lane_bounds(index, scope)

@@ -17,8 +17,9 @@ LEAST_LANES = 16  # of each side of a matrix product
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What a kernel's tiles are made for. ``given``: what the user fixed; ``dtype``: of the operands of products; ``features``:
-    lanes of all accumulators, or of the widest operand; ``few_rows``: there are no more rows than the least tile has."""
+    """What a kernel's tiles are made for. ``given``: what the user fixed; ``dtype``: of the operands of
+    products; ``features``: lanes of all accumulators, or of the widest operand; ``few_rows``: there are no
+    more rows than the least tile has."""
 
     given: Schedule
     dtype: str
@@ -45,7 +46,8 @@ class Shape:
 
     @property
     def widest(self) -> int:
-        """The most axes of any value: a product that no matrix instruction takes spans rows, stream and features."""
+        """The most axes of any value: a product that no matrix instruction takes spans rows, stream and
+        features."""
         return max((len(n.axes) for n in living_nodes(self.body)), default=0)
 
     def operand(self, otherwise: str) -> str:
@@ -55,8 +57,9 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One way to cut a kernel. ``least_stream``: lanes of a stream; ``least_beside``: of one that shares its lanes with whole
-    indices. ``accepts``: whether a kernel cut so will do; None of the last resort, which always will."""
+    """One way to cut a kernel. ``least_stream``: lanes of a stream; ``least_beside``: of one that shares its
+    lanes with whole indices. ``accepts``: whether a kernel cut so will do; None of the last resort, which
+    always will."""
 
     schedule: Schedule
     least_stream: int
@@ -72,8 +75,9 @@ def search(
     dtype: str,
     cut: Callable[[Candidate], tuple[Found, Shape]],
 ) -> Found | None:
-    """The first candidate's kernel that is accepted, None where none is. ``candidates``: for operands of a dtype; what a
-    kernel's operands are shows once it is cut, and operands of another dtype have other tiles."""
+    """The first candidate's kernel that is accepted, None where none is. ``candidates``: for operands of a
+    dtype; what a kernel's operands are shows once it is cut, and operands of another dtype have other
+    tiles."""
     steps = candidates(dtype)
     found, shape = cut(steps[0])
     if (taken := shape.operand(dtype)) != dtype:

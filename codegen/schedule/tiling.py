@@ -12,8 +12,8 @@ from attn_dsl.codegen.targets.machine import Machine
 
 @dataclass(frozen=True, slots=True)
 class Tiles:
-    """Lanes of each tiled index (``BLOCK_I``) and padded extent of each whole one, powers of two. ``bands``: for a
-    stream, the axis of the diagonals of a tile of rows and stream, and its lanes."""
+    """Lanes of each tiled index (``BLOCK_I``) and padded extent of each whole one, powers of two. ``bands``:
+    for a stream, the axis of the diagonals of a tile of rows and stream, and its lanes."""
 
     rows: tuple[tuple[str, int], ...]
     streams: Mapping[str, int]
@@ -61,9 +61,9 @@ def make_tiles(
     least_beside: int = 1, beside_rows: frozenset[str] = frozenset(),
 ) -> Tiles:  # fmt: skip
     """Lanes for every index. ``inner``: whole indices that stand beside a stream in one operand's rows (the
-    tokens of a block): they share the stream's lanes. ``beside_rows``: the same beside the rows, where blocks are these;
-    a CPU's vectors want rows. ``positional``: indices whose value matters, as that of a
-    position does and that of a head does not: of a stream of several indices they have the lanes. ``least``: of a
+    tokens of a block): they share the stream's lanes. ``beside_rows``: the same beside the rows, where blocks
+    are these; a CPU's vectors want rows. ``positional``: indices whose value matters, as that of a position
+    does and that of a head does not: of a stream of several indices they have the lanes. ``least``: of a
     stream; a matrix product takes 16; ``least_beside``: of one that shares its lanes."""
     beside = 1
     for index in inner:
@@ -82,8 +82,8 @@ def make_tiles(
 
 
 def with_bands(tiles: Tiles, axes: Mapping[str, str], machine: Machine) -> Tiles:
-    """The tiles with the diagonals of rows and each of these streams, under the names of their axes: one more than there
-    are, and whole vectors of them."""
+    """The tiles with the diagonals of rows and each of these streams, under the names of their axes: one more
+    than there are, and whole vectors of them."""
     rows = prod(n for _, n in tiles.rows)
     bands: dict[str, tuple[str, int]] = {}
     for stream, axis in axes.items():

@@ -1,8 +1,9 @@
-"""From places along the axes of tensors to offsets in memory, for printers whose loads and stores take pointers.
+"""From places along the axes of tensors to offsets in memory, for printers whose loads and stores take
+pointers.
 
-An offset is a sum of one product for each axis, of a place and a stride. What does not vary in a loop is added first, and
-before the loop; what is the same for two tensors' loads is computed once. The program is made anew: nothing of the one that
-speaks of places changes.
+An offset is a sum of one product for each axis, of a place and a stride. What does not vary in a loop is
+added first, and before the loop; what is the same for two tensors' loads is computed once. The program is
+made anew: nothing of the one that speaks of places changes.
 """
 
 from __future__ import annotations

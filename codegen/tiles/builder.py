@@ -9,8 +9,8 @@ _Key = tuple[Operation, tuple[Node, ...], tuple[str, ...], str]
 
 
 class TileBuilder:
-    """Makes nodes, each once a block, in the outermost block that has its operands. ``axis_order``: in which every tile
-    has its axes: rows, streams, features."""
+    """Makes nodes, each once a block, in the outermost block that has its operands. ``axis_order``: in which
+    every tile has its axes: rows, streams, features."""
 
     def __init__(self, axis_order: tuple[str, ...]) -> None:
         self.axis_order = axis_order

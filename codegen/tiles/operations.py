@@ -70,8 +70,8 @@ class Current:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Elements of a tensor in memory, by a place along each of its axes. ``pointer``: the argument that holds its address;
-    ``strides``: those that hold the stride of each axis, None where that is one."""
+    """Elements of a tensor in memory, by a place along each of its axes. ``pointer``: the argument that holds
+    its address; ``strides``: those that hold the stride of each axis, None where that is one."""
 
     tensor: str
     pointer: str
@@ -80,16 +80,16 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Operands: a place (an integer) along each axis of what is accessed; after them, where there is one, the mask. Lanes
-    where that fails read 0."""
+    """Operands: a place (an integer) along each axis of what is accessed; after them, where there is one, the
+    mask. Lanes where that fails read 0."""
 
     access: Access
 
 
 @dataclass(frozen=True, slots=True)
 class LoadAt:
-    """Operands: an offset from ``pointer`` in elements; after it, where there is one, the mask. ``unit``: the axis of the tile
-    along which elements lie side by side."""
+    """Operands: an offset from ``pointer`` in elements; after it, where there is one, the mask. ``unit``: the
+    axis of the tile along which elements lie side by side."""
 
     pointer: str
     unit: str | None
@@ -104,8 +104,9 @@ class Gather:
 
 @dataclass(frozen=True, slots=True)
 class Apply:
-    """An operator or function of the language, by name, or one of a machine: ``ufloordiv`` and ``umod`` of a non-negative by a
-    positive integer, ``wrapping_add`` (sub, mul, neg), ``any_shl`` and ``any_shr`` by any count."""
+    """An operator or function of the language, by name, or one of a machine: ``ufloordiv`` and ``umod`` of a
+    non-negative by a positive integer, ``wrapping_add`` (sub, mul, neg), ``any_shl`` and ``any_shr`` by any
+    count."""
 
     name: str
 
@@ -122,14 +123,15 @@ class Choose:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """Operands: which lanes count, and their value; -0 where they do not, and nowhere else, for a product that leaves them
-    out."""
+    """Operands: which lanes count, and their value; -0 where they do not, and nowhere else, for a product
+    that leaves them out."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dot:
-    """A product of two operands, summed over axes that both have; of three, added to the third. ``operand``: the dtype in
-    which factors are taken; ``skips``: whether lanes of the first that hold -0 are left out, whatever stands beside them."""
+    """A product of two operands, summed over axes that both have; of three, added to the third. ``operand``:
+    the dtype in which factors are taken; ``skips``: whether lanes of the first that hold -0 are left out,
+    whatever stands beside them."""
 
     over: tuple[str, ...]
     operand: str
@@ -138,7 +140,8 @@ class Dot:
 
 @dataclass(frozen=True, slots=True)
 class Reduce:
-    """The operand reduced along an axis by an associative operator of the language (``add mul max min or and``)."""
+    """The operand reduced along an axis by an associative operator of the language (``add mul max min or
+    and``)."""
 
     by: str
     axis: str

@@ -1,9 +1,9 @@
 """The tile program of a kernel: nodes in blocks, loops over blocks, and the states they carry.
 
-A `Node` is a value: a scalar, or a tile over named axes (``i`` rows, ``j`` stream, ``d`` features), of one dtype. Nodes are
-made once in each block (equal ones are shared) and live in the outermost block where their operands exist, so what does not
-vary in a loop is computed before it. A `Block` is straight-line; a `Loop` holds one as its body. A `State` is a value carried
-round loops: an accumulator.
+A `Node` is a value: a scalar, or a tile over named axes (``i`` rows, ``j`` stream, ``d`` features), of one
+dtype. Nodes are made once in each block (equal ones are shared) and live in the outermost block where their
+operands exist, so what does not vary in a loop is computed before it. A `Block` is straight-line; a `Loop`
+holds one as its body. A `State` is a value carried round loops: an accumulator.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from attn_dsl.ir.expr import Expr
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """An axis of a kernel's tiles: the indices that share its lanes, outermost first, and how many each has."""
+    """An axis of a kernel's tiles: the indices that share its lanes, outermost first, and how many each
+    has."""
 
     name: str
     parts: tuple[tuple[str, int], ...]
@@ -33,7 +34,8 @@ class Axis:
 
 @dataclass(eq=False, slots=True, repr=False)
 class Node:
-    """One value. ``name`` is the user's for it, where it has one, and ``comment`` the statement it comes from."""
+    """One value. ``name`` is the user's for it, where it has one, and ``comment`` the statement it comes
+    from."""
 
     operation: Operation
     operands: tuple[Node, ...]
@@ -65,8 +67,8 @@ class Assign:
 
 @dataclass(eq=False, slots=True, repr=False)
 class Store:
-    """Write a tile at its places along the axes of a tensor, where ``mask`` holds (None: everywhere). ``adds``: to what is
-    there, where lanes may share a place."""
+    """Write a tile at its places along the axes of a tensor, where ``mask`` holds (None: everywhere).
+    ``adds``: to what is there, where lanes may share a place."""
 
     access: Access
     places: tuple[Node, ...]
@@ -87,7 +89,8 @@ class Store:
 
 @dataclass(eq=False, slots=True, repr=False)
 class StoreAt:
-    """The same, where the places have become one ``offset`` from ``pointer`` in elements. ``unit``: as of ``LoadAt``."""
+    """The same, where the places have become one ``offset`` from ``pointer`` in elements. ``unit``: as of
+    ``LoadAt``."""
 
     pointer: str
     unit: str | None
@@ -112,9 +115,9 @@ class Share(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Visits:
-    """The tiles a loop is for, in the terms of the analysis: those between the bounds of ``plan`` along ``stream``;
-    of them, where ``tested`` is given, those in which it may hold by interval arithmetic. ``guard``: the elements
-    that count."""
+    """The tiles a loop is for, in the terms of the analysis: those between the bounds of ``plan`` along
+    ``stream``; of them, where ``tested`` is given, those in which it may hold by interval arithmetic.
+    ``guard``: the elements that count."""
 
     stream: tuple[str, ...]
     plan: IterationPlan
@@ -125,8 +128,9 @@ class Visits:
 
 @dataclass(eq=False, slots=True, repr=False)
 class Loop:
-    """``for counter in range(count)``: the body runs once a tile; ``condition`` skips it where false. ``visits`` says
-    the same as these, for those who count. ``stores``: what it is for, where that is to store a tensor."""
+    """``for counter in range(count)``: the body runs once a tile; ``condition`` skips it where false.
+    ``visits`` says the same as these, for those who count. ``stores``: what it is for, where that is to store
+    a tensor."""
 
     counter: Node
     count: Node

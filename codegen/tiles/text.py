@@ -8,8 +8,8 @@
       S = dot(Q_tile, K_tile; over d, in f32)                       f32[i, j]
       P_l = %12 + %13
 
-A value has the user's name where there is one, else a number; its axes and dtype stand beside it. Constants, arguments and
-what is used once are written where they are used.
+A value has the user's name where there is one, else a number; its axes and dtype stand beside it. Constants,
+arguments and what is used once are written where they are used.
 """
 
 from __future__ import annotations

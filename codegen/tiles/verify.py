@@ -1,4 +1,5 @@
-"""Whether a tile program is one: each value is there before it is used, and has the axes and dtype that its operands give it."""
+"""Whether a tile program is one: each value is there before it is used, and has the axes and dtype that its
+operands give it."""
 
 from __future__ import annotations
 

@@ -13,7 +13,8 @@ from attn_dsl.account import Analysis
 
 
 def counted(attention: attn_dsl.Attention, arguments: Mapping[str, torch.Tensor]) -> int:
-    """The multiply-adds of one call's forward kernels; the environment must have ATTN_DSL_CXXFLAGS=-DATTN_COUNT."""
+    """The multiply-adds of one call's forward kernels; the environment must have
+    ATTN_DSL_CXXFLAGS=-DATTN_COUNT."""
     attention(*arguments.values())
     total = 0
     for _, library in attention.kernels._programs.values():

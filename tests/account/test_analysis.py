@@ -18,8 +18,8 @@ DENSE = EXAMPLES / "basic/dense.attn"
 
 
 def test_operations_of_dense_attention() -> None:
-    """2 n^2 (d + e) for the two products; nothing is masked, and whole tiles waste nothing: all are full, which asks of
-    no element whether it exists."""
+    """2 n^2 (d + e) for the two products; nothing is masked, and whole tiles waste nothing: all are full,
+    which asks of no element whether it exists."""
     analysis = attn_dsl.compile(DENSE).analyze(b=2, h=4, i=1024, j=1024, d=64, e=128)
     assert analysis.forward is not None
     expected = 2 * 8 * 1024 * 1024 * (64 + 128)

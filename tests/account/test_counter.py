@@ -13,8 +13,8 @@ from tests.examples.cases import CASES, EXAMPLES
 
 __all__ = ["counting"]
 
-# Each takes another way through the plans: one range, several, a box, an interval test, data, several streams and
-# passes, a stream of pages; lengths that fill no tile.
+# Each takes another way through the plans: one range, several, a box, an interval test, data, several streams
+# and passes, a stream of pages; lengths that fill no tile.
 SQUARE = {"i": 150, "j": 150}
 CASES_COUNTED = {
     "basic/cross_causal": {"i": 70, "j": 150}, "masks/sliding_window": SQUARE, "masks/sink_window": SQUARE,

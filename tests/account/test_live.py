@@ -1,4 +1,5 @@
-"""Live elements equal what the reference counts point by point, for every example and for what nobody wrote."""
+"""Live elements equal what the reference counts point by point, for every example and for what nobody
+wrote."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The passes an account gives, each argued from the dependences (the taxonomy of FuseMax, Nayak et al., 2024)."""
+"""The passes an account gives, each argued from the dependences (the taxonomy of FuseMax, Nayak et al.,
+2024)."""
 
 from __future__ import annotations
 
@@ -21,8 +22,9 @@ SQUARE = {"i": 64, "j": 64}
 
 
 def test_softmax_is_three_passes_two_hoisted_one_folded() -> None:
-    """Written: the maximum, then the sum of exp(x - m), then P = w / l times V. The division hoisted out of the last
-    sum, that one needs m alone and runs with l. Folded, both follow m by exp(old m - new m), and all run at once."""
+    """Written: the maximum, then the sum of exp(x - m), then P = w / l times V. The division hoisted out of
+    the last sum, that one needs m alone and runs with l. Folded, both follow m by exp(old m - new m), and all
+    run at once."""
     assert passes("basic/dense", SQUARE) == (3, 2, 1, 1)
 
 
@@ -32,23 +34,23 @@ def test_a_sigmoid_has_no_statistic_to_wait_for() -> None:
 
 
 def test_softplus_reweighting_takes_two() -> None:
-    """Written: the sum of softplus weights a; then b, the sum of relu((i + 1) w / a - o) ** 3; then the weights over b
-    times V. Hoisting the division by b leaves b and the output together, after a. The relu of a difference with w / a
-    has no factor that a change of a could be divided out of, so a stays a pass of its own: the bound of one, which
-    grants every fold, is not reached."""
+    """Written: the sum of softplus weights a; then b, the sum of relu((i + 1) w / a - o) ** 3; then the
+    weights over b times V. Hoisting the division by b leaves b and the output together, after a. The relu of
+    a difference with w / a has no factor that a change of a could be divided out of, so a stays a pass of its
+    own: the bound of one, which grants every fold, is not reached."""
     assert passes("normalisers/softplus_reweighted", SQUARE) == (3, 2, 2, 1)
 
 
 def test_landmark_is_one() -> None:
-    """Its text divides at the end already: the maximum over tokens and landmarks, then sums that need it. The softmax
-    inside a block reduces over the tokens of one tile, held whole, and is no pass. Folded, one."""
+    """Its text divides at the end already: the maximum over tokens and landmarks, then sums that need it. The
+    softmax inside a block reduces over the tokens of one tile, held whole, and is no pass. Folded, one."""
     assert passes("normalisers/landmark", {"i": 64, "c": 4}) == (2, 2, 1, 1)
 
 
 def test_the_entropy_of_logits_folds_and_that_of_weights_does_not() -> None:
-    """sum of p (L - x) is linear in 1 / l and L, which hoist: with the maximum folded, one pass. sum of -p log p where
-    p > 0 asks of each final p whether it is positive: its guard needs l, and that it waits for. As written both need
-    the maximum, then the normaliser, then the weights."""
+    """sum of p (L - x) is linear in 1 / l and L, which hoist: with the maximum folded, one pass. sum of -p
+    log p where p > 0 asks of each final p whether it is positive: its guard needs l, and that it waits for.
+    As written both need the maximum, then the normaliser, then the weights."""
     assert passes("normalisers/entropy", SQUARE) == (3, 2, 1, 1)
     assert passes("normalisers/entropy_of_weights", SQUARE) == (3, 3, 2, 1)
 

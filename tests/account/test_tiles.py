@@ -1,4 +1,5 @@
-"""Tiles: none that has a live element is left out, none is taken as full that is not; closed forms are exact."""
+"""Tiles: none that has a live element is left out, none is taken as full that is not; closed forms are
+exact."""
 
 from __future__ import annotations
 
@@ -31,7 +32,8 @@ def live_tiles(expected: np.ndarray, sides: tuple[int, ...]) -> tuple[int, int]:
 @settings(max_examples=150, deadline=None)
 @given(predicates, st.integers(0, 2**32 - 1), st.sampled_from([(1, 1), (2, 1), (1, 4), (2, 2), (4, 4)]))
 def test_classification_is_sound(predicate: str, seed: int, tile: tuple[int, int]) -> None:
-    """Against every element. With tiles of one element, a plan in closed form visits the live ones and no other."""
+    """Against every element. With tiles of one element, a plan in closed form visits the live ones and no
+    other."""
     cascade, facts, world = made(predicate, seed)
     (statement,) = cascade.statements
     whole = guard(statement, cascade)

@@ -1,4 +1,5 @@
-"""One element of a total expression, by plain Python arithmetic: an oracle that shares nothing with the compiler."""
+"""One element of a total expression, by plain Python arithmetic: an oracle that shares nothing with the
+compiler."""
 
 from __future__ import annotations
 
@@ -36,7 +37,8 @@ class World:
     tensors: Mapping[str, Tensor]
 
     def element(self, expr: Expr, at: Mapping[str, int]) -> Any:
-        """The value where the indices stand ``at`` these places; only the sides that are needed are looked at."""
+        """The value where the indices stand ``at`` these places; only the sides that are needed are looked
+        at."""
         match expr:
             case Const(value=value):
                 return value

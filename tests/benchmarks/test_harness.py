@@ -1,4 +1,5 @@
-"""The harness measures what it says: the cases are what their peers compute, and useful FLOPs are those of live pairs."""
+"""The harness measures what it says: the cases are what their peers compute, and useful FLOPs are those of
+live pairs."""
 
 from __future__ import annotations
 

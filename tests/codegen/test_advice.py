@@ -1,4 +1,5 @@
-"""What makes a kernel slow is told at its place, with what to write instead; what is fine is not spoken of."""
+"""What makes a kernel slow is told at its place, with what to write instead; what is fine is not spoken
+of."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Ranges bounded by integers that are computed: from reals, from features, by an earlier pass over the same stream."""
+"""Ranges bounded by integers that are computed: from reals, from features, by an earlier pass over the same
+stream."""
 
 import pytest
 import torch

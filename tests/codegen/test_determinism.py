@@ -1,4 +1,5 @@
-"""Every process generates the same bytes: they name an entry of the cache, and sets have another order in each."""
+"""Every process generates the same bytes: they name an entry of the cache, and sets have another order in
+each."""
 
 from __future__ import annotations
 

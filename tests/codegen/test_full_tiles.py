@@ -1,4 +1,5 @@
-"""Loops by what they visit: where bounds say which elements count, backward passes too visit whole tiles without masks."""
+"""Loops by what they visit: where bounds say which elements count, backward passes too visit whole tiles
+without masks."""
 
 from __future__ import annotations
 

@@ -63,8 +63,8 @@ FOLDS: dict[str, tuple[str, Formula]] = {
 
 
 def _arguments() -> tuple[Tensor, Tensor, Tensor]:
-    """Rows whose first tiles, last tiles, or all tiles are -inf, and one of ordinary numbers; the sums of the first keys
-    of B are exactly 0."""
+    """Rows whose first tiles, last tiles, or all tiles are -inf, and one of ordinary numbers; the sums of the
+    first keys of B are exactly 0."""
     torch.manual_seed(0)
     a, b, v = torch.randn(4, 300), torch.randn(4, 150).mul(0.1), torch.randn(300, 8)
     a[0, :250] = a[1] = a[2, 100:] = -torch.inf

@@ -1,4 +1,5 @@
-"""Names of a file's, whatever they mean in the languages that are printed, and beside the names that we make."""
+"""Names of a file's, whatever they mean in the languages that are printed, and beside the names that we
+make."""
 
 from __future__ import annotations
 

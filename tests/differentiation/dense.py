@@ -1,4 +1,5 @@
-"""Derivatives by dense evaluation: of the cascades that differentiation gives, and by torch of the reference itself."""
+"""Derivatives by dense evaluation: of the cascades that differentiation gives, and by torch of the reference
+itself."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Derivatives of convolutions: taps on rows, on keys, on both, on computed scores; summed and kept, strided, dilated,
-centred. The judge is torch's autograd through the formula, written without this project, in f64."""
+"""Derivatives of convolutions: taps on rows, on keys, on both, on computed scores; summed and kept, strided,
+dilated, centred. The judge is torch's autograd through the formula, written without this project, in f64."""
 
 from __future__ import annotations
 
@@ -273,7 +273,8 @@ def agree(found: tuple[Tensor, ...], expected: tuple[Tensor, ...]) -> None:
 
 
 def first_and_second(call: Callable[[Tensors], Tensor], arguments: Tensors) -> tuple[Tensor, ...]:
-    """The value, the gradients, and the gradients of these along fixed directions, by arguments and adjoint."""
+    """The value, the gradients, and the gradients of these along fixed directions, by arguments and
+    adjoint."""
     leaves = {n: t.clone().requires_grad_() for n, t in arguments.items()}
     value = call(leaves)
     adjoint = drawn_like({"": value}, 5)[""].requires_grad_()

@@ -1,5 +1,5 @@
-"""The tangent cascade means the directional derivative: evaluated densely, it is what torch's forward mode gives
-through the dense reference, and the transpose of the backward cascade."""
+"""The tangent cascade means the directional derivative: evaluated densely, it is what torch's forward mode
+gives through the dense reference, and the transpose of the backward cascade."""
 
 from __future__ import annotations
 
@@ -80,7 +80,8 @@ def test_random_mechanisms(number: int) -> None:
 
 
 def test_a_tangent_is_written_as_its_tensor_is() -> None:
-    """The weights' own value stands in their tangent, what is detached has none, and the division is hoisted."""
+    """The weights' own value stands in their tangent, what is detached has none, and the division is
+    hoisted."""
     text = print_cascade(tangent(attn_dsl.compile(EXAMPLES / "basic" / "dense.attn").cascade).cascade)
     assert "0.6931471805599453 * P_w[b,h,i,j]" in text
     assert "t_P_m_max" not in text

@@ -20,7 +20,8 @@ REAL = {"f64": torch.float64, "f32": torch.float32, "bf16": torch.bfloat16, "f16
 
 
 def differentiated(call: Any, arguments: dict[str, Tensor]) -> tuple[list[Tensor], dict[str, Tensor]]:
-    """The outputs of a call, and the gradients of its floating arguments for adjoints that depend on nothing else."""
+    """The outputs of a call, and the gradients of its floating arguments for adjoints that depend on nothing
+    else."""
     leaves = {n: t.detach().requires_grad_() for n, t in arguments.items() if t.is_floating_point()}
     outputs = call(**{**arguments, **leaves})
     outputs = [o for o in (outputs if isinstance(outputs, tuple) else (outputs,)) if o.requires_grad]
@@ -53,7 +54,8 @@ def example(name: str, dtype: str, target: str | None = None) -> tuple[attn_dsl.
 
 
 def assert_told_in_advance(attention: attn_dsl.Attention, arguments: list[Tensor]) -> None:
-    """What tracing is told of results, and of what is kept, before there is a program, is what the kernels give."""
+    """What tracing is told of results, and of what is kept, before there is a program, is what the kernels
+    give."""
     operator = attention.operator
     keeping = getattr(torch.ops.attn_dsl, f"{operator.name().split('::')[1]}_forward")
     wanted = [at for at, t in enumerate(arguments) if t.is_floating_point()]

@@ -1,4 +1,5 @@
-"""The prelude's functions of numbers are torch's, with their gradients; logarithms of exponentials do not underflow."""
+"""The prelude's functions of numbers are torch's, with their gradients; logarithms of exponentials do not
+underflow."""
 
 from __future__ import annotations
 

@@ -36,7 +36,8 @@ FUNCTIONS: dict[str, tuple[str, Callable[[Tensor, Tensor], Tensor]]] = {
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_gradients(function: str) -> None:
-    """By kernels, and by torch through the reference, at the values that first were wrong and at random ones."""
+    """By kernels, and by torch through the reference, at the values that first were wrong and at random
+    ones."""
     line, formula = FUNCTIONS[function]
     axes = "i,j" if line.startswith("R[i,j]") else "i"
     attention = attn_dsl.compile(f"attention f\ninput X[i,j], y[i]\n{line}\noutput R[{axes}]\n")

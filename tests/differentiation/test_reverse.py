@@ -1,6 +1,8 @@
-"""The backward cascade means the gradient: evaluated densely, it is what autograd gives through the dense reference.
+"""The backward cascade means the gradient: evaluated densely, it is what autograd gives through the dense
+reference.
 
-Both sides are in float64, and share neither rules nor code: torch differentiates the reference's own operations."""
+Both sides are in float64, and share neither rules nor code: torch differentiates the reference's own
+operations."""
 
 from __future__ import annotations
 

@@ -19,7 +19,8 @@ from tests.examples.cases import CASES
 
 pytestmark = pytest.mark.usefixtures("quick_builds")
 
-# Sums over rows at the end (alibi), computed places (token_gather, relative_logits), several streams (sink_key).
+# Sums over rows at the end (alibi), computed places (token_gather, relative_logits), several streams
+# (sink_key).
 CHECKED = (
     "basic/cross_causal",
     "cache/token_gather",
@@ -87,8 +88,8 @@ def _extent(indices: tuple[str, ...], sizes: dict[str, int]) -> int:
 
 @pytest.mark.parametrize("name", CHECKED)
 def test_by_differences(name: str) -> None:
-    """First derivatives forward, second ones reverse over reverse, in f64, by torch's own checks; by all arguments
-    at once, laid end to end."""
+    """First derivatives forward, second ones reverse over reverse, in f64, by torch's own checks; by all
+    arguments at once, laid end to end."""
     attention, arguments = smaller(name)
     leaves = leaves_of(arguments)
     flat = torch.cat([t.detach().flatten() for t in leaves.values()]).requires_grad_()

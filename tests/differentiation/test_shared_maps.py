@@ -1,4 +1,5 @@
-"""One map for several values: the products of all heads make the scores, which each head's values are read by."""
+"""One map for several values: the products of all heads make the scores, which each head's values are read
+by."""
 
 from __future__ import annotations
 

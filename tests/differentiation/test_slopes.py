@@ -56,7 +56,8 @@ def test_slopes(expression: str) -> None:
 
 @pytest.mark.parametrize("expression", ["relu(X[i])", "max(X[i], Y[i])", "clamp(X[i], 0, 1)", "X[i] ** Y[i]"])
 def test_tangents(expression: str) -> None:
-    """By the same slopes, along one argument after the other: in torch, a NaN times a tangent of 0 would be NaN."""
+    """By the same slopes, along one argument after the other: in torch, a NaN times a tangent of 0 would be
+    NaN."""
     function, values = OPERATORS[expression]
     attention = compiled(expression, len(values))
     given = [torch.tensor(v, dtype=torch.float64) for v in values]

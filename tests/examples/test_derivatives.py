@@ -1,8 +1,9 @@
-"""The derivatives of each example are those of its paper's formula, written by hand in plain torch and differentiated by
-torch's own autograd in float64: what the compiler derives shares neither text nor rule with that.
+"""The derivatives of each example are those of its paper's formula, written by hand in plain torch and
+differentiated by torch's own autograd in float64: what the compiler derives shares neither text nor rule with
+that.
 
-Gradient, tangent and the derivative of the gradient along a direction, of the cascades that differentiation gives,
-evaluated densely; the kernels made from these cascades are held to them elsewhere."""
+Gradient, tangent and the derivative of the gradient along a direction, of the cascades that differentiation
+gives, evaluated densely; the kernels made from these cascades are held to them elsewhere."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Every example's kernels, native and by Triton's interpreter, agree with the float64 reference, within bounds
-derived from the data (attn_dsl.testing.tolerance)."""
+"""Every example's kernels, native and by Triton's interpreter, agree with the float64 reference, within
+bounds derived from the data (attn_dsl.testing.tolerance)."""
 
 from __future__ import annotations
 

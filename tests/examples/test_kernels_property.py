@@ -1,4 +1,5 @@
-"""The kernels of every example agree with the reference: odd lengths and features, dtypes, strides, values."""
+"""The kernels of every example agree with the reference: odd lengths and features, dtypes, strides,
+values."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ CALLS = {"cpu": 4, "interpreter": 2}
 # Elements a statement: the interpreter is slow.
 LIMITS = {"cpu": Limits(), "interpreter": Limits(work=1 << 17)}
 LOWERED = [name for name in example_names() if not name.startswith("coming/")]
-# Read through computed places, their contractions are not matrix products yet, and the interpreter takes minutes.
+# Read through computed places, their contractions are not matrix products yet, and the interpreter takes
+# minutes.
 COSTLY = {"basic/convolved_keys", "cache/page_table", "cache/token_gather", "cache/two_bit"}
 # Masks of every plan, so that tiles are partial in all ways; one of two streams, one by computed weights.
 SPARSE = [

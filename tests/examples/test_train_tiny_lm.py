@@ -1,4 +1,5 @@
-"""The language model of the examples learns the same with a file as with what torch has, where the two are the same."""
+"""The language model of the examples learns the same with a file as with what torch has, where the two are
+the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The table of dtypes: what it says is so of torch's, the targets spell every row, and nobody else names one."""
+"""The table of dtypes: what it says is so of torch's, the targets spell every row, and nobody else names
+one."""
 
 from __future__ import annotations
 

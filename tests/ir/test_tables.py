@@ -1,4 +1,5 @@
-"""The tables of what the language has: every stage knows every row, and nobody else names what a row is about."""
+"""The tables of what the language has: every stage knows every row, and nobody else names what a row is
+about."""
 
 from __future__ import annotations
 
@@ -151,7 +152,8 @@ for target in ("cpu", "interpreter"):
 
 
 def test_a_row_alone_is_a_function() -> None:
-    """Parsed, differentiated, evaluated, compiled for both targets, and costed: the row is all there is of it."""
+    """Parsed, differentiated, evaluated, compiled for both targets, and costed: the row is all there is of
+    it."""
     done = subprocess.run([sys.executable, "-c", ADDED], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 

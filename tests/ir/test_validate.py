@@ -1,4 +1,5 @@
-"""The validator finds each way in which a cascade can mean nothing, and nothing in what texts and derivatives give."""
+"""The validator finds each way in which a cascade can mean nothing, and nothing in what texts and derivatives
+give."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Every function of the prelude and every form of statement, each as a small file beside what it says in plain torch."""
+"""Every function of the prelude and every form of statement, each as a small file beside what it says in
+plain torch."""
 
 from __future__ import annotations
 
@@ -12,8 +13,8 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """``statements`` give O from the inputs; ``inputs``: their declarations, ``shapes`` of the floating ones in order;
-    ``formula`` gives O from them. ``sizes``: of all indices. ``integers``: the other inputs."""
+    """``statements`` give O from the inputs; ``inputs``: their declarations, ``shapes`` of the floating ones
+    in order; ``formula`` gives O from them. ``sizes``: of all indices. ``integers``: the other inputs."""
 
     inputs: str
     statements: str

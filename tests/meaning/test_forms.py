@@ -1,5 +1,6 @@
-"""Each form means what plain torch says: value, gradient, tangent and second derivative, in float64 and against torch's
-own autograd; through the dense reference, through the cascades that differentiation derives, and through kernels."""
+"""Each form means what plain torch says: value, gradient, tangent and second derivative, in float64 and
+against torch's own autograd; through the dense reference, through the cascades that differentiation derives,
+and through kernels."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ def along(tensors: list[Tensor], seed: int) -> list[Tensor]:
 
 
 def first_and_second(form: Form, leaves: list[Tensor]) -> tuple[Tensor, list[Tensor], Tensor, Tensor]:
-    """By the formula: value, gradient along an adjoint, tangent along a direction, and the second derivative along it."""
+    """By the formula: value, gradient along an adjoint, tangent along a direction, and the second derivative
+    along it."""
     value = form.formula(*leaves)
     (seed,), direction = along([value], 2), along(leaves, 3)
     gradients = torch.autograd.grad(value, leaves, seed, create_graph=True, materialize_grads=True)
@@ -43,7 +45,8 @@ def first_and_second(form: Form, leaves: list[Tensor]) -> tuple[Tensor, list[Ten
 
 @pytest.mark.parametrize("name", FORMS)
 def test_a_form(name: str) -> None:
-    """Dense evaluation of the text, of its backward cascade, its tangent, and the tangent of its backward cascade."""
+    """Dense evaluation of the text, of its backward cascade, its tangent, and the tangent of its backward
+    cascade."""
     form = FORMS[name]
     leaves = [t.requires_grad_() for t in form.arguments()]
     value, gradients, moved, curved = first_and_second(form, leaves)

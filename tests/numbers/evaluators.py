@@ -1,4 +1,5 @@
-"""The same text by every evaluator: the reference, the C++ kernels, and Triton's source in its interpreter."""
+"""The same text by every evaluator: the reference, the C++ kernels, and Triton's source in its
+interpreter."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""What Triton compiles for a GPU, read off its PTX: NaN wins in one instruction, remainders are exact, bounds have the
-bits that they need. No GPU is used."""
+"""What Triton compiles for a GPU, read off its PTX: NaN wins in one instruction, remainders are exact, bounds
+have the bits that they need. No GPU is used."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Operators of integers at the ends of their types: 64 bits in the midst, the declared width at the end. Right is
-Python's arithmetic, wrapped."""
+"""Operators of integers at the ends of their types: 64 bits in the midst, the declared width at the end.
+Right is Python's arithmetic, wrapped."""
 
 from __future__ import annotations
 

@@ -32,7 +32,8 @@ BINARY: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 NAMES = {f"Y{at}": text for at, text in enumerate(BINARY)}
 TEXT = pointwise(NAMES, ["f32", "f32"], "f32")
-# The quotient of `//` may be rounded; a power has three units in the last place, and what is below 2**-126 is 0.
+# The quotient of `//` may be rounded; a power has three units in the last place, and what is below 2**-126 is
+# 0.
 TOLERANCE = {"{a} ** {b}": 1e-5, "{a} // {b}": 2e-7, "{a} / {b}": 3e-7}
 
 

@@ -1,4 +1,5 @@
-"""One query: its heads that share keys are the rows of a tile, so that keys and values are read once for them."""
+"""One query: its heads that share keys are the rows of a tile, so that keys and values are read once for
+them."""
 
 from __future__ import annotations
 

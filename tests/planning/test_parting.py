@@ -1,4 +1,5 @@
-"""Which reductions are taken in parts: where what is kept leaves too little to share out, by the classes of extents."""
+"""Which reductions are taken in parts: where what is kept leaves too little to share out, by the classes of
+extents."""
 
 from __future__ import annotations
 
@@ -42,3 +43,15 @@ def test_a_part_is_less_than_what_it_is_made_of() -> None:
 
 def test_long_batches_are_combined_in_parts_too() -> None:
     assert parts(SINK, b=4096, h=8, i=4096, e=64) == ["bhi", "bh"]
+
+
+PAIRS = """attention pairs
+input X[b,x,d], Y[b,u,v,d]
+D[x,d] += X[b,x,d] * Y[b,u,v,d]
+output D[x,d]
+"""
+
+
+def test_no_part_is_of_pairs() -> None:
+    """No input has both x and u."""
+    assert parts(PAIRS, b=2, x=8, u=64, v=64, d=4) == ["bxd"]

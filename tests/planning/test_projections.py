@@ -1,4 +1,5 @@
-"""An output projection keeps the features of values features, with a batch and without: one loop over the keys."""
+"""An output projection keeps the features of values features, with a batch and without: one loop over the
+keys."""
 
 from __future__ import annotations
 

@@ -22,7 +22,8 @@ P[b,i,j] = softmax[j]((X[b,i,j] - mu[b,i]) * rsqrt(var[b,i] + 0.5))
     + TAIL,
     # A predicate without the reduced index kept a score from being a product of tiles.
     "guard that selects nothing": HEAD + SCORES + "P[b,i,j] = softmax[j](S[b,i,j])  where j < 5\n" + TAIL,
-    # A count whose guard asks whether an earlier result exists depends on that result, and waits for its pass.
+    # A count whose guard asks whether an earlier result exists depends on that result, and waits for its
+    # pass.
     "mean that waits for a mean": HEAD
     + SCORES
     + """p[b,i] += S[b,i,j]  where i & j == 0
@@ -114,7 +115,8 @@ def test_a_term_that_no_row_needs_does_not_empty_the_box(target: str) -> None:
 
 @pytest.mark.parametrize("target", ["cpu", "interpreter"])
 def test_a_maximum_that_is_infinite_does_not_change_any_more(target: str) -> None:
-    """exp(inf - inf) is nan, but what does not change corrects nothing: the sum was exp(x - inf) = 0 all along."""
+    """exp(inf - inf) is nan, but what does not change corrects nothing: the sum was exp(x - inf) = 0 all
+    along."""
     text = """attention find
 input A[i, j]
 X[i,j] = A[i,j] / (i - j)
@@ -130,8 +132,8 @@ output l[i]
 @pytest.mark.parametrize("target", ["cpu", "interpreter"])
 @pytest.mark.parametrize("size", [-1e20, 1e20])
 def test_scores_that_are_huge_and_finite(size: float, target: str) -> None:
-    """The weight of a row's maximum is 1: nothing of its size may be left in the exponent, as where only one of two
-    products is rounded."""
+    """The weight of a row's maximum is 1: nothing of its size may be left in the exponent, as where only one
+    of two products is rounded."""
     text = """attention find
 input Q[i, d], K[j, d], V[j, e], bias[i, j]
 S[i,j] += Q[i,d] * K[j,d]
@@ -157,7 +159,8 @@ output O[i, e], R[i, e]
 
 @pytest.mark.parametrize("target", ["cpu", "interpreter"])
 def test_rows_are_present_by_their_full_tiles(target: str) -> None:
-    """Where one term has bounds and another is tested, tiles that are full by the first are in no masked loop."""
+    """Where one term has bounds and another is tested, tiles that are full by the first are in no masked
+    loop."""
     text = """attention find
 input S[b, i, j], label[b, j]: i32, V[b, j, e]
 X[b,i,j]  = S[b,i,j]  where i - j < 2 or label[b,j] == 0
@@ -173,7 +176,8 @@ output O[b, i, e]
 
 
 def test_a_flag_is_carried_round_all_loops() -> None:
-    """The gradient of a query has elements by each of two streams, for one of which it depends on the feature."""
+    """The gradient of a query has elements by each of two streams, for one of which it depends on the
+    feature."""
     text = """attention find
 input Q[b, h, i, d], K[b, h, j, d], age[b, j], table[h, _], K2[b, h, n, d], V[b, h, j, e], V2[b, h, n, e]
 S[b,h,i,j] max= Q[b,h,i,d] + K[b,h,j,d]
@@ -212,8 +216,8 @@ output O[i, e]
 @pytest.mark.parametrize("target", ["cpu", "interpreter"])
 @pytest.mark.parametrize("reduction", ["max", "mean"])
 def test_a_projection_of_what_no_key_gave(target: str, reduction: str) -> None:
-    """A sum within a tile asks no condition that holds for all of it or for none: what it gives for a row without keys is no
-    0, whatever the matrix holds."""
+    """A sum within a tile asks no condition that holds for all of it or for none: what it gives for a row
+    without keys is no 0, whatever the matrix holds."""
     text = f"""attention find
 input Q[i, d], K[j, d], V[j, e], W[e, c]
 S[i,j] += Q[i,d] * K[j,d]

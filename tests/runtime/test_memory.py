@@ -1,4 +1,5 @@
-"""Arguments whose values are not what lies at their address, and tensors made while another device is the default."""
+"""Arguments whose values are not what lies at their address, and tensors made while another device is the
+default."""
 
 # pyright: reportPrivateUsage=false, reportPrivateImportUsage=false
 from __future__ import annotations

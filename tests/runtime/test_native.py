@@ -209,7 +209,8 @@ int main() {
 
 @pytest.mark.parametrize(("place", "races"), [("p", False), ("0", True)])
 def test_the_thread_sanitizer_sees_the_threads_of_a_loop(tmp_path: Path, place: str, races: bool) -> None:
-    """With the loops of ``benchmarks/threads.cpp``, which every program of ``benchmarks.sanitizers`` is linked with."""
+    """With the loops of ``benchmarks/threads.cpp``, which every program of ``benchmarks.sanitizers`` is
+    linked with."""
     compiler, setarch = find_compiler(), shutil.which("setarch")
     if compiler is None or "g++" not in compiler[0] or setarch is None:
         pytest.skip("wants g++ and setarch")

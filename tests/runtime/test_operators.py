@@ -1,4 +1,5 @@
-"""Every attention is an operator of torch: registered rightly, and under a name that is the same everywhere."""
+"""Every attention is an operator of torch: registered rightly, and under a name that is the same
+everywhere."""
 
 from __future__ import annotations
 
@@ -39,7 +40,8 @@ output O[i, d]
 
 @pytest.mark.parametrize("name", ["heads/grouped_query", "masks/documents", "cache/column_sums"])
 def test_registration(name: str) -> None:
-    """By torch's own checks: schema, autograd, shapes of tracing, and compilation with dynamic sizes against eager."""
+    """By torch's own checks: schema, autograd, shapes of tracing, and compilation with dynamic sizes against
+    eager."""
     attention, arguments = example(name)
     opcheck(attention.operator, tuple(leaves(arguments)))
 

@@ -1,4 +1,5 @@
-"""Attentions inside torch.compile: whole graphs, the values of eager calls, and nothing compiled for a new length."""
+"""Attentions inside torch.compile: whole graphs, the values of eager calls, and nothing compiled for a new
+length."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""torch.export: a graph with the operator in it, at any length, here and in a process that compiles the same file."""
+"""torch.export: a graph with the operator in it, at any length, here and in a process that compiles the same
+file."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Transforms of torch.func around attentions, and around their operators, against the same around the dense reference.
+"""Transforms of torch.func around attentions, and around their operators, against the same around the dense
+reference.
 
-A call is transformed by its own rules (`attn_dsl.runtime.autograd`), an operator by those that the dispatcher has of
-it, which is what a compiled graph runs.
+A call is transformed by its own rules (`attn_dsl.runtime.autograd`), an operator by those that the dispatcher
+has of it, which is what a compiled graph runs.
 """
 
 from __future__ import annotations

@@ -110,7 +110,8 @@ def test_a_window_over_a_million_tokens_needs_nothing_but_inputs_and_outputs(arc
 
 
 def test_a_window_over_a_million_tokens_runs_in_their_memory(counts: Statistics) -> None:
-    """Peak memory of the process grows by no more than the output, where a block mask alone would take gigabytes."""
+    """Peak memory of the process grows by no more than the output, where a block mask alone would take
+    gigabytes."""
     import resource
 
     attention = attn_dsl.compile(WINDOW, window=64)

@@ -50,8 +50,8 @@ def flash(
     skipped: int | None = None,
     accumulator: torch.dtype = torch.float32,
 ) -> Tensor:
-    """Causal attention in one pass: scores in f32, weights rounded to the inputs' dtype for the second product.
-    ``strict``, ``skipped`` and a low ``accumulator`` make it wrong."""
+    """Causal attention in one pass: scores in f32, weights rounded to the inputs' dtype for the second
+    product. ``strict``, ``skipped`` and a low ``accumulator`` make it wrong."""
     dtype = torch.promote_types(torch.promote_types(Q.dtype, K.dtype), V.dtype)
     rows, keys = torch.arange(Q.shape[2])[:, None], torch.arange(K.shape[2])
     keep = keys < rows if strict else keys <= rows

@@ -1,4 +1,5 @@
-"""Cascades that are not attention, against the reference. A longer run: ``attn_dsl.testing.campaign --cascades``."""
+"""Cascades that are not attention, against the reference. A longer run: ``attn_dsl.testing.campaign
+--cascades``."""
 
 from __future__ import annotations
 

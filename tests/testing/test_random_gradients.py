@@ -1,5 +1,5 @@
-"""Gradients of mechanisms that nobody wrote: the rule that derives them and the kernels that compute them, each against
-the reference. A longer run: ``python -m attn_dsl.testing.campaign --gradients``."""
+"""Gradients of mechanisms that nobody wrote: the rule that derives them and the kernels that compute them,
+each against the reference. A longer run: ``python -m attn_dsl.testing.campaign --gradients``."""
 
 from __future__ import annotations
 

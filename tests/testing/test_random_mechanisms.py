@@ -1,4 +1,5 @@
-"""Mechanisms that nobody wrote, against the reference. A longer run: ``python -m attn_dsl.testing.campaign``."""
+"""Mechanisms that nobody wrote, against the reference. A longer run: ``python -m
+attn_dsl.testing.campaign``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What random mechanisms reach: each kind of fault that was once found by hand is drawn, and ordinary things stay most."""
+"""What random mechanisms reach: each kind of fault that was once found by hand is drawn, and ordinary things
+stay most."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ from attn_dsl.testing.strategies import Values
 
 CASES = 300
 SEED = 20
-# Text that is a trace of a kind, and of how many in a hundred cases at least. All names are as they are drawn at first.
+# Text that is a trace of a kind, and of how many in a hundred cases at least. All names are as they are drawn
+# at first.
 TRACES = {
     "taps, summed": (r"c\d*\[\S* \+= W", 3),
     "taps, kept": (r"\w+t\d*\[\S*t,\w\] = W", 1),

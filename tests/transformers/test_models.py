@@ -1,7 +1,9 @@
-"""Small models of several families, at random weights, in double precision: a file gives what their own attention does.
+"""Small models of several families, at random weights, in double precision: a file gives what their own
+attention does.
 
-Sums of some dozen terms of order 1 through two layers: with a unit of 2^-53, 1e-12 leaves room for ten thousand. Where
-a model has eager attention only, which takes its softmax in f32 always, all is in f32: 1e-5 is two hundred units.
+Sums of some dozen terms of order 1 through two layers: with a unit of 2^-53, 1e-12 leaves room for ten
+thousand. Where a model has eager attention only, which takes its softmax in f32 always, all is in f32: 1e-5
+is two hundred units.
 """
 
 from __future__ import annotations

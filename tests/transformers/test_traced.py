@@ -1,4 +1,5 @@
-"""Models under torch.compile and torch.export with files that keep the mask, and what is checked when a program runs.
+"""Models under torch.compile and torch.export with files that keep the mask, and what is checked when a
+program runs.
 
 In double precision, against the model's own sdpa, not compiled; bounds as in `test_models`.
 """
@@ -111,7 +112,8 @@ def test_modernbert_exported_with_padding() -> None:
 
 
 def layer(source: str, create: Callable[..., Any] = create_causal_mask, window: int | None = None) -> Any:
-    """The mask and the attention of a layer, compiled as one graph that takes any length: what a model's does."""
+    """The mask and the attention of a layer, compiled as one graph that takes any length: what a model's
+    does."""
     attn_dsl.transformers.register("traced", source)
     config: Any = LlamaConfig()
     config._attn_implementation = "traced"
@@ -174,8 +176,8 @@ def hidden_at_150(batch: Tensor, head: Tensor, row: Tensor, key: Tensor) -> Tens
 
 @pytest.mark.parametrize("given", ["blocks", "function", "whole"])
 def test_masks_of_another_kind_are_refused(given: str) -> None:
-    """They may show what no file of the kind keeps, or hide it anywhere. Torch wraps what is raised while it traces a
-    full graph; some versions of transformers let blocks be told only when the program runs."""
+    """They may show what no file of the kind keeps, or hide it anywhere. Torch wraps what is raised while it
+    traces a full graph; some versions of transformers let blocks be told only when the program runs."""
     at = torch.arange(300).expand(2, -1)
     blocks = at.div(100, rounding_mode="floor")
     calls: dict[str, Callable[[], Any]] = {

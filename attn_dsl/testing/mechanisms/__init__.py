@@ -4,8 +4,9 @@
     mechanism(choices) -> Mechanism                 with a schedule and the arguments of a call
     specifications()                                a hypothesis strategy of whole files
 
-A product of queries and keys, a function of it, a predicate, weights from one or several passes, results and what is
-made of them. Every part is chosen for itself, so that most combinations are new; all are legal by construction.
+A product of queries and keys, a function of it, a predicate, weights from one or several passes, results and
+what is made of them. Every part is chosen for itself, so that most combinations are new; all are legal by
+construction.
 """
 
 from __future__ import annotations
@@ -83,7 +84,8 @@ def specifications(draw: st.DrawFn) -> str:
 
 
 def mechanism(choices: Choices, limits: Limits = SMALL) -> Mechanism:
-    """One random mechanism with the arguments of a call; of limits that let NaN and infinities in, a fifth have some."""
+    """One random mechanism with the arguments of a call; of limits that let NaN and infinities in, a fifth
+    have some."""
     text, params = _drawn(choices)
     schedule = choices.among(SCHEDULES)
     cascade = load_text(text).cascade

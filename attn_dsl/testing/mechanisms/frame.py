@@ -20,9 +20,9 @@ def joined(*indices: str) -> str:
 
 @dataclass(slots=True)
 class Frame:
-    """``lead``: the indices before a row's own, batch and heads; ``key_lead``: those of them that keys have too;
-    ``query``, ``key``: of a row and of a key; ``at_query``, ``at_key``: their positions as expressions; ``params``:
-    what a call gives those that have another value than their default."""
+    """``lead``: the indices before a row's own, batch and heads; ``key_lead``: those of them that keys have
+    too; ``query``, ``key``: of a row and of a key; ``at_query``, ``at_key``: their positions as expressions;
+    ``params``: what a call gives those that have another value than their default."""
 
     choices: Choices
     lead: str

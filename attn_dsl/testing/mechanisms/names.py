@@ -1,6 +1,8 @@
-"""Other names for a random mechanism: words of the languages that it is compiled to, and names that generated code has.
+"""Other names for a random mechanism: words of the languages that it is compiled to, and names that generated
+code has.
 
-A text means the same under any names that are its own and legal; a compiler that takes them as they are may not.
+A text means the same under any names that are its own and legal; a compiler that takes them as they are may
+not.
 """
 
 from __future__ import annotations
@@ -31,7 +33,8 @@ _NAME = re.compile(r"\b[A-Za-z]\w*")
 
 
 def other_names(choices: Choices, text: str, own: Collection[str]) -> dict[str, str]:
-    """A new name for each of a text's own, most often a hostile one; none twice, none that the text has already."""
+    """A new name for each of a text's own, most often a hostile one; none twice, none that the text has
+    already."""
     present = list(dict.fromkeys(_NAME.findall(text)))
     names = [name for name in present if name in own]
     used, found = set(present), dict[str, str]()

@@ -1,4 +1,5 @@
-"""Random taps: what is read at several places beside its own and weighted, summed at once or kept for a later sum.
+"""Random taps: what is read at several places beside its own and weighted, summed at once or kept for a later
+sum.
 
 index t < 3
 Kc[b,j,d]   += WK[t] * K[b,j + 1 - t,d]          summed
@@ -12,7 +13,8 @@ from attn_dsl.testing.mechanisms.frame import Frame, joined
 
 
 def convolved(f: Frame, base: str, place: str, own: str, feature: str) -> str:
-    """A convolution along rows or keys: causal, centred, ahead, in steps; of every feature or among features."""
+    """A convolution along rows or keys: causal, centred, ahead, in steps; of every feature or among
+    features."""
     f.index("t", "3")
     kind = f.choices.number(0, 4)
     if kind == 4:  # among features

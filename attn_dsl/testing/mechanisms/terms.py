@@ -1,5 +1,5 @@
-"""Random real functions of one or more reals: every function of the language, arranged so that values of ordinary
-size stay of ordinary size and no root or logarithm leaves its domain."""
+"""Random real functions of one or more reals: every function of the language, arranged so that values of
+ordinary size stay of ordinary size and no root or logarithm leaves its domain."""
 
 from __future__ import annotations
 

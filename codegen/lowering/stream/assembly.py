@@ -30,8 +30,9 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What is done for each tile of a phase, or once. ``guards``: what must hold for an element of a contribution (by
-    its id); none of a contribution that is not in it. ``flagged``: guards whose presence is counted tile by tile."""
+    """What is done for each tile of a phase, or once. ``guards``: what must hold for an element of a
+    contribution (by its id); none of a contribution that is not in it. ``flagged``: guards whose presence is
+    counted tile by tile."""
 
     phase: Phase
     targets: tuple[str, ...]
@@ -50,8 +51,9 @@ class Work:
 class Assembly:
     """The body of a kernel as far as it is built, and where the next statement goes.
 
-    ``states``: what is carried round the loops. ``flags``: states of presence. ``known_presence``: presence that needs no
-    counting. ``reduces``: the reduction behind a state. ``scope``: the straight-line block that is open.
+    ``states``: what is carried round the loops. ``flags``: states of presence. ``known_presence``: presence
+    that needs no counting. ``reduces``: the reduction behind a state. ``scope``: the straight-line block that
+    is open.
     """
 
     def __init__(self, context: KernelContext) -> None:
@@ -122,15 +124,16 @@ class Assembly:
         return conditions
 
     def presence_stored(self, name: str) -> Expr:
-        """Where a result exists, as far as its value does not show that: of a sum of nothing, 0 is stored anyway."""
+        """Where a result exists, as far as its value does not show that: of a sum of nothing, 0 is stored
+        anyway."""
         read = Read(name, tuple(IndexVar(d) for d in self.context.flow.dims(name)))
         if is_zero_where_absent(read, self.context.cascade, self._zeros()):
             return TRUE
         return self.context.flow.guards.presence(read)
 
     def _zeros(self) -> set[str]:
-        """The tensors of which this kernel has a 0 where they do not exist: plain sums that no correction multiplies by what is
-        infinite where they are empty, and whatever is stored."""
+        """The tensors of which this kernel has a 0 where they do not exist: plain sums that no correction
+        multiplies by what is infinite where they are empty, and whatever is stored."""
         flow, plan = self.context.flow, self.context.plan
         sums = {
             t

@@ -57,8 +57,8 @@ class Coordinates(Builder):
     def _tiled(
         self, scope: Scope, index: str, at: Node, tile: int, lanes: Node, below: int, *, outermost: bool
     ) -> None:
-        """An index that shares the lanes of a tile: ``below`` lanes to a step of it. One of a single lane is the same for
-        all of them, and what varies with it alone has no axis."""
+        """An index that shares the lanes of a tile: ``below`` lanes to a step of it. One of a single lane is
+        the same for all of them, and what varies with it alone has no axis."""
         if tile == 1:
             self._coordinate(scope, index, at)
             scope.endpoints |= {f"lo:{index}": at, f"hi:{index}": at}

@@ -1,4 +1,5 @@
-"""Which rows have an element: from the bounds of their range where those say all, else counted in the loop."""
+"""Which rows have an element: from the bounds of their range where those say all, else counted in the
+loop."""
 
 from __future__ import annotations
 

@@ -71,7 +71,8 @@ class Stores(Builder):
         self._write(flag.tensor, flag, self.expressions.cast(node, "i8"), scope, self._first(along, scope))
 
     def _first(self, along: set[str], scope: Scope) -> Node | None:
-        """Of the programs that have the same to store, at the same places, the first one: others would race with it."""
+        """Of the programs that have the same to store, at the same places, the first one: others would race
+        with it."""
         zero = self.builder.const(0)
         others = [d for d in (*self.context.plan.programs, *self.context.plan.rows) if d not in along]
         return self.expressions.all_of(

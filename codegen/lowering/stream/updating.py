@@ -1,5 +1,5 @@
-"""States updated by the elements of a tile: each streamed reduction gets the tile's share, and where it folds on another of
-the same pass, it is corrected by the ratio (or difference) that the pass analysis derived."""
+"""States updated by the elements of a tile: each streamed reduction gets the tile's share, and where it folds
+on another of the same pass, it is corrected by the ratio (or difference) that the pass analysis derived."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ class Updates(Builder):
         self.presence = presence
 
     def update(self, work: Work, scope: Scope, body: Block) -> None:
-        """The share of a tile, or of a contribution that has no stream; ``body``: where states get their next values."""
+        """The share of a tile, or of a contribution that has no stream; ``body``: where states get their next
+        values."""
         old = dict(scope.running)
         changed: dict[str, Node] = {}
         sent: list[Store] = []
@@ -103,8 +104,8 @@ class Updates(Builder):
         inner.running |= {OLD + t: old[t] for t in fold.on} | {NEW + t: new[t] for t in fold.on}
         node = self.expressions.lower(fold.correction, inner)
         named(node, f"ratio_{'_'.join(fold.on)}" if fold.kind == "ratio" else f"shift_{'_'.join(fold.on)}")
-        # Nothing that counts so far: nothing to correct, and exp(0 * (-inf - m)) would be nan. So would exp(inf - inf)
-        # be, once a maximum is infinite: what does not change corrects nothing.
+        # Nothing that counts so far: nothing to correct, and exp(0 * (-inf - m)) would be nan. So would
+        # exp(inf - inf) be, once a maximum is infinite: what does not change corrects nothing.
         neutral = self.builder.const(1.0 if fold.kind == "ratio" else 0.0, self.context.real)
         corrected = self.expressions.where(self._still(fold, old, new), neutral, node)
         return named(corrected, f"scale_{'_'.join(fold.on)}" if fold.kind == "ratio" else "corrected")
@@ -122,8 +123,8 @@ class Updates(Builder):
         return self.expressions.operate("eq", node, identity)
 
     def settle(self, targets: tuple[str, ...], passes: PassAnalysis) -> None:
-        """After a pass: where a maximum really is -inf, what took 0 for it is corrected once more, from 0 to -inf: of
-        a softmax that makes nan, as IEEE says."""
+        """After a pass: where a maximum really is -inf, what took 0 for it is corrected once more, from 0 to
+        -inf: of a softmax that makes nan, as IEEE says."""
         self.kernel.segment()
         scope = self.kernel.scope
         for target in targets:

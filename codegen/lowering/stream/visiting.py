@@ -1,4 +1,5 @@
-"""Loops over the tiles of a stream: those in which every element counts first, without masks; the rest follow, masked."""
+"""Loops over the tiles of a stream: those in which every element counts first, without masks; the rest
+follow, masked."""
 
 from __future__ import annotations
 

@@ -60,8 +60,8 @@ def _adds(body: KernelBody) -> bool:
 
 
 def _row_tiles(kernel: KernelText) -> str:
-    """How many programs in succession may meet at a place, as text: the tiles of the rows, where all else has places of
-    its own."""
+    """How many programs in succession may meet at a place, as text: the tiles of the rows, where all else has
+    places of its own."""
     if not kernel.rows:
         return "programs"
     places = [a.source for a in kernel.arguments]

@@ -1,4 +1,5 @@
-"""Scalar operations of the tile program as C++ text. Values of f16 and bf16 are floats, rounded where cast."""
+"""Scalar operations of the tile program as C++ text. Values of f16 and bf16 are floats, rounded where
+cast."""
 
 from __future__ import annotations
 
@@ -40,7 +41,8 @@ def literal(text: str, dtype: str) -> str:
     if not is_float(dtype):
         if text in ("inf", "-inf"):
             return f"INT{64 if dtype == 'i64' else 32}_{'MAX' if text == 'inf' else 'MIN'}"
-        # The least integer has no literal: a minus before a number too large for the type makes it a wider one.
+        # The least integer has no literal: a minus before a number too large for the type makes it a wider
+        # one.
         smallest = {-(2**31): "INT32_MIN", -(2**63): "INT64_MIN"}.get(int(text), text)
         return f"int64_t({smallest})" if dtype == "i64" else smallest
     kind = VALUES[dtype]

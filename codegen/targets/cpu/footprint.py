@@ -1,5 +1,5 @@
-"""How much memory the tiles of a kernel take at once: they lie on the stack of a thread, and should stay in its
-second-level cache."""
+"""How much memory the tiles of a kernel take at once: they lie on the stack of a thread, and should stay in
+its second-level cache."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """What a block of the tile program comes to on a CPU: items, each over the lanes of its axes.
 
-A pointwise node is computed lane by lane; a reduction runs over its operand's lanes; a product of tiles is one
-call that needs both whole, and is begun by the lanes of what it adds to. Integer and boolean nodes that cost
-next to nothing (coordinates, comparisons: masks) are no items: they are computed again wherever they are used.
+A pointwise node is computed lane by lane; a reduction runs over its operand's lanes; a product of tiles is
+one call that needs both whole, and is begun by the lanes of what it adds to. Integer and boolean nodes that
+cost next to nothing (coordinates, comparisons: masks) are no items: they are computed again wherever they are
+used.
 """
 
 from __future__ import annotations

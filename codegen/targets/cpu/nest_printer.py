@@ -73,8 +73,8 @@ class NestPrinter:
         self._far: str | None = None
 
     def lines(self, nest: Nest) -> list[str]:
-        """The loops of a nest, or its straight lines. Sines of angles near 0 have no branches; where some lane's angle
-        is far away, the lanes are computed once more, by functions that take any."""
+        """The loops of a nest, or its straight lines. Sines of angles near 0 have no branches; where some
+        lane's angle is far away, the lanes are computed once more, by functions that take any."""
         self._far = None
         if not (nest.turns and nest.axes):
             return self._once(nest)
@@ -119,7 +119,8 @@ class NestPrinter:
             self._item(item)
 
     def _keep_old_values(self) -> None:
-        """The next value of a state that depends on another's old one is computed before that is overwritten."""
+        """The next value of a state that depends on another's old one is computed before that is
+        overwritten."""
         overwritten: set[str] = set()
         for update in self._updates:
             if self._states_read(update.value) & overwritten:
@@ -257,13 +258,15 @@ class NestPrinter:
         return Text(self._define(node, outlives))
 
     def _is_short(self, node: Node) -> bool:
-        """Whether a scalar is printed where it is used, though that is in another nest: once, and in a few words."""
+        """Whether a scalar is printed where it is used, though that is in another nest: once, and in a few
+        words."""
         if node.name is not None or self._references[node] != 1 or not self._lasts(node):
             return False
         return len(self._expression(node).text) <= _LONGEST
 
     def _lasts(self, node: Node) -> bool:
-        """Whether an expression means the same in another nest: it is made of what has a name there, and no state moves."""
+        """Whether an expression means the same in another nest: it is made of what has a name there, and no
+        state moves."""
         match node.operation:
             case Current() | LoadAt():
                 return False

@@ -1,9 +1,9 @@
 """Items to loop nests: as few passes over the lanes of a tile as their dependences allow.
 
-Items over the same axes share a nest, where each lane's values stay in registers. A result of a reduction or of
-a product is whole only after its nest, so what uses it goes into a later one. For a softmax that gives, between
-the two products: scale, mask and maximum in one nest; the correction, over rows alone; exponential and sum in a
-third.
+Items over the same axes share a nest, where each lane's values stay in registers. A result of a reduction or
+of a product is whole only after its nest, so what uses it goes into a later one. For a softmax that gives,
+between the two products: scale, mask and maximum in one nest; the correction, over rows alone; exponential
+and sum in a third.
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ _TURNS = (Apply("sin"), Apply("cos"), Apply("tan"))
 
 @dataclass(eq=False, slots=True)
 class Nest:
-    """Items that run together over the lanes of ``axes`` (none: straight-line), or one product. ``in_order``: lanes
-    may write to one place. ``turns``: angles are turned into sines; such a nest runs again where some are far away."""
+    """Items that run together over the lanes of ``axes`` (none: straight-line), or one product. ``in_order``:
+    lanes may write to one place. ``turns``: angles are turned into sines; such a nest runs again where some
+    are far away."""
 
     axes: tuple[str, ...]
     items: list[Item] = field(default_factory=list)
@@ -149,7 +150,8 @@ class Arrangement:
 
 
 def is_turn(node: Node) -> bool:
-    """Whether a node is a function of an angle that is reduced to a quarter turn, which is cheap for small ones."""
+    """Whether a node is a function of an angle that is reduced to a quarter turn, which is cheap for small
+    ones."""
     return node.operation in _TURNS and node.dtype == "f32"
 
 

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class _Array:
-    """A tile in an array: its name, its axes outermost first, the lanes of each, and the name of the current one."""
+    """A tile in an array: its name, its axes outermost first, the lanes of each, and the name of the current
+    one."""
 
     name: str
     axes: tuple[str, ...]

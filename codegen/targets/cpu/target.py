@@ -25,7 +25,8 @@ def target(architecture: str) -> Target:
 
 
 def candidates(demand: Demand) -> tuple[Candidate, ...]:
-    """Ever smaller tiles, until what a thread holds at once stays near to it; of the smallest, until it fits at all."""
+    """Ever smaller tiles, until what a thread holds at once stays near to it; of the smallest, until it fits
+    at all."""
     given, steps = demand.given, list[Candidate]()
     for at, (row, stream) in enumerate(_TILES):
         row = LEAST_LANES if demand.few_rows else row

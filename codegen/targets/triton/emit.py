@@ -28,7 +28,8 @@ def _template() -> Any:
 def emit_module(
     plan: ProgramPlan, spec: Specialisation, kernels: Sequence[KernelText], *, interpreted: bool
 ) -> str:
-    """The source of a module that defines all kernels of a program; ``interpreted``: for Triton's interpreter."""
+    """The source of a module that defines all kernels of a program; ``interpreted``: for Triton's
+    interpreter."""
     used: set[str] = set()
     items: list[dict[str, Any]] = []
     for kernel in kernels:

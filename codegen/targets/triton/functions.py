@@ -132,8 +132,9 @@ def _uniform(seed, c0, c1, c2, c3):
     word, _, _, _ = tl.philox(seed, c0, c1, c2, c3)
     return (word >> 8).to(tl.float32) * 5.9604644775390625e-08
 ''',
-    # Every float is a whole number of 2^-149: the sum is held in digits of 32 bits, each in 64, so that 2^31 additions
-    # need no carry. Integers add up to the same in any order. The last digit says what of it is not finite.
+    # Every float is a whole number of 2^-149: the sum is held in digits of 32 bits, each in 64, so that 2^31
+    # additions need no carry. Integers add up to the same in any order. The last digit says what of it is not
+    # finite.
     "_add_digits": '''
 @triton.jit
 def _add_digits(digits, x, mask):
@@ -169,8 +170,9 @@ def _add_exactly(digits, x, mask):
 ''',
 }  # fmt: skip
 
-# NaN wins in a maximum, which `tl.max` forgets; `%` of reals is exact in the interpreter and inexact where compiled; the
-# interpreter knows no functions of libdevice, and takes a second for a thousand elements of a reduction of one's own.
+# NaN wins in a maximum, which `tl.max` forgets; `%` of reals is exact in the interpreter and inexact where
+# compiled; the interpreter knows no functions of libdevice, and takes a second for a thousand elements of a
+# reduction of one's own.
 _COMPILED: dict[str, str] = {
     "_greater": '''
 @triton.jit

@@ -1,7 +1,7 @@
 """Tile nodes to Triton text.
 
-A node used once, in its own block and without a name, is printed inside its user, if the line stays short; others get a line.
-Tiles of different axes meet by indexing with None, in the kernel's order of axes.
+A node used once, in its own block and without a name, is printed inside its user, if the line stays short;
+others get a line. Tiles of different axes meet by indexing with None, in the kernel's order of axes.
 """
 
 from __future__ import annotations
@@ -63,8 +63,9 @@ class LoopText:
 
 @dataclass(slots=True)
 class KernelPrinter:
-    """Prints one kernel. ``precision``: of f32 products; ``widen_bf16``: products of bf16 as f32, since Triton's interpreter
-    multiplies the bits of bf16; ``used``: the device functions that the module must carry."""
+    """Prints one kernel. ``precision``: of f32 products; ``widen_bf16``: products of bf16 as f32, since
+    Triton's interpreter multiplies the bits of bf16; ``used``: the device functions that the module must
+    carry."""
 
     kernel: KernelText
     precision: str

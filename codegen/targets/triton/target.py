@@ -43,8 +43,8 @@ def target(architecture: str) -> Target:
 
 
 def candidates(demand: Demand, *, most_stages: int, interpreted: bool) -> tuple[Candidate, ...]:
-    """The table's tiles; then, for a kernel one of whose products is no matrix product, so that a tile of rows x stream x
-    features is held at once, small ones; and where none of its products is, smaller ones."""
+    """The table's tiles; then, for a kernel one of whose products is no matrix product, so that a tile of
+    rows x stream x features is held at once, small ones; and where none of its products is, smaller ones."""
     tables = ((16, 16, 4, 1),) * 4 if interpreted else (_table(demand), *[(16, 16, 8, 1)] * 2, (16, 4, 8, 1))
     first, small, beside, least = (_schedule(demand, *step, most_stages=most_stages) for step in tables)
     return (

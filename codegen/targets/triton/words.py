@@ -9,6 +9,6 @@ _WORDS = frozenset({*keyword.kwlist, *dir(builtins), "tl", "triton"})
 
 
 def is_reserved(name: str) -> bool:
-    """Whether a name is a word of Python's, or of what the module imports. Its own functions begin with an underscore,
-    as no name of a file's does."""
+    """Whether a name is a word of Python's, or of what the module imports. Its own functions begin with an
+    underscore, as no name of a file's does."""
     return name in _WORDS

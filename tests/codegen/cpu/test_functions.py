@@ -1,4 +1,5 @@
-"""The functions of native kernels: errors in units in the last place, special values, and that they are vectors."""
+"""The functions of native kernels: errors in units in the last place, special values, and that they are
+vectors."""
 
 from __future__ import annotations
 
@@ -78,7 +79,8 @@ def every_exponent(seed: int = 0, count: int = 1 << 18) -> Array:
 
 
 def ulps(result: Array, exact: Array) -> Array:
-    """Errors in units in the last place of the exact result. Below the normal range, anything there will do."""
+    """Errors in units in the last place of the exact result. Below the normal range, anything there will
+    do."""
     least = 2.0**-126
     with np.errstate(over="ignore", invalid="ignore"):
         rounded = exact.astype(np.float32)
@@ -189,7 +191,8 @@ def test_random_numbers_are_the_reference_s(library: ctypes.CDLL) -> None:
 
 
 def test_loops_of_them_are_vectors(library: ctypes.CDLL, folder: Path) -> None:
-    """Every loop of the test library but those of 64-bit division and random numbers is reported as vectorised."""
+    """Every loop of the test library but those of 64-bit division and random numbers is reported as
+    vectorised."""
     lines = (folder / "functions.cpp").read_text().splitlines()
     scalar = ("int64_t*", "uniform")
     loops = [
