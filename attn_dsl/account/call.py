@@ -12,6 +12,7 @@ from attn_dsl.account.values import Facts
 from attn_dsl.errors import ArgumentError, Diagnostic
 from attn_dsl.ir.cascade import Cascade
 from attn_dsl.ir.dtypes import FLOATS
+from attn_dsl.planning.extents import with_own_extents
 from attn_dsl.runtime.sizes import DTYPES, NAMES, evaluate_size
 
 FEATURES = 64
@@ -143,7 +144,7 @@ def facts_of(
         .numpy()
         for n, t in tensors.items()
     }
-    return Facts(cascade, params, sizes, arrays)
+    return Facts(cascade, params, with_own_extents(cascade, sizes), arrays)
 
 
 __all__ = ["DTYPES", "complete_sizes", "dtype_name", "facts_of"]

@@ -20,9 +20,28 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from attn_dsl.ir.cascade import Cascade
-from attn_dsl.ir.expr import Const
+from attn_dsl.ir.expr import Const, SizeOf
 
 FEW, SOME = 64, 512
+
+
+def like(cascade: Cascade, index: str) -> str | None:
+    """The index that another is as long as, where that other is one of a plan's own (`apart.py`): no argument has it."""
+    size = cascade.index(index).size if cascade.declares(index) else None
+    if not isinstance(size, SizeOf) or size.index == index:
+        return None
+    tensors = (*cascade.inputs, *cascade.outputs)
+    return None if any(index in a.indices for t in tensors for a in t.axes) else size.index
+
+
+def with_own_extents(cascade: Cascade, sizes: Mapping[str, int]) -> dict[str, int]:
+    """Extents, those of a plan's own indices among them."""
+    found = dict(sizes)
+    for index in cascade.indices:
+        other = like(cascade, index.name)
+        if other is not None and other in sizes:
+            found.setdefault(index.name, sizes[other])
+    return found
 
 
 class Length(IntEnum):
@@ -51,6 +70,7 @@ class Extents:
 
     def length(self, index: str, guess: Length) -> Length:
         """The class of an index's extent; ``guess``: where it is not known."""
+        index = like(self.cascade, index) or index
         size = self.cascade.index(index).size if self.cascade.declares(index) else None
         if isinstance(size, Const):
             return length_of(int(size.value))

@@ -8,10 +8,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from attn_dsl.ir.cascade import Cascade, Output
+from attn_dsl.planning.apart import with_own_indices
 from attn_dsl.planning.binding import bind, launch_params
 from attn_dsl.planning.contributions import with_own_loops
 from attn_dsl.planning.dependence import Dependence
-from attn_dsl.planning.extents import Extents, Length, length_of
+from attn_dsl.planning.extents import Extents, Length, length_of, like, with_own_extents
 from attn_dsl.planning.keyed import kernel_form
 from attn_dsl.planning.parting import with_parts
 from attn_dsl.planning.partition import KernelPlan, contribution_streams, partition
@@ -55,7 +56,8 @@ class ProgramPlan:
     def whole(self) -> tuple[str, ...]:
         """The indices that a tile holds entirely: their extents are part of what a program is specialised
         on."""
-        return tuple(i.name for i in self.cascade.indices if i.name in self.roles.whole)
+        whole = {like(self.cascade, i) or i for i in self.roles.whole}
+        return tuple(i.name for i in self.cascade.indices if i.name in whole)
 
     @cached_property
     def rows(self) -> frozenset[str]:
@@ -97,7 +99,7 @@ class ProgramPlan:
         if key not in self._at:
             from attn_dsl.rewrites.simplify import simplify
 
-            cascade = simplify(bind(self.cascade, {}, sizes))
+            cascade = simplify(bind(self.cascade, {}, with_own_extents(self.cascade, sizes)))
             self._at[key] = replace(self, cascade=cascade, flow=Dependence(cascade), _at={})
         return self._at[key]
 
@@ -166,7 +168,10 @@ def planned(
     """The plan of a cascade as it stands, in whatever form that is."""
     extents = extents or Extents(cascade)
     cascade = with_parts(cascade, extents)
-    cascade = with_own_loops(cascade, assign_roles(Dependence(cascade), extents).streams)
+    flow = Dependence(cascade)
+    roles = assign_roles(flow, extents)
+    cascade = with_own_indices(cascade, flow, roles)
+    cascade = with_own_loops(cascade, roles.streams)
     flow = Dependence(cascade)
     roles, kernels = partition(cascade, flow, extents)
     return ProgramPlan(cascade, saved, params or {}, presences, flow, roles, kernels, extents)

@@ -23,7 +23,7 @@ from attn_dsl.ir.expr import SizeOf
 from attn_dsl.ir.walk import index_names, walk
 from attn_dsl.planning.comparing import compared
 from attn_dsl.planning.dependence import Dependence
-from attn_dsl.planning.extents import Extents, Length
+from attn_dsl.planning.extents import Extents, Length, like
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +143,8 @@ def _lies_innermost(flow: Dependence, index: str) -> bool:
         *(o for o in flow.cascade.outputs if o.axes not in laid_out_alike),
     ]
     carrying = [t.axes for t in layouts if any(index in a.indices for a in t.axes)]
+    if (other := like(flow.cascade, index)) is not None:
+        return _lies_innermost(flow, other)
     return bool(carrying) and all(axes[-1].indices == (index,) for axes in carrying)
 
 

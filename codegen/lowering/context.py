@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 
 from attn_dsl.analysis.presence import total_body
 from attn_dsl.analysis.widths import Widths
@@ -32,23 +31,19 @@ COMMENT_COLUMNS = 90
 
 @dataclass(frozen=True, eq=False)
 class ProgramContext:
-    """Shared by all kernels of a program. ``plan``: at the sizes it is specialised on; ``types``: of its
+    """Shared by all kernels of a program. ``plan``: at the sizes it is specialised on, ``sizes``; ``types``: of its
     tensors; ``held``: the dtype of each between kernels; ``storage``: of inputs, outputs and temporaries;
     ``widths`` says which integers need 64 bits."""
 
     plan: ProgramPlan
     spec: Specialisation
+    sizes: Mapping[str, int]
     target: Target
     types: ResultTypes
     held: Mapping[str, str]
     widths: Widths
     buffers: tuple[Buffer, ...]
     storage: Mapping[str, Storage]
-
-    @cached_property
-    def sizes(self) -> Mapping[str, int]:
-        """The extents that are constants."""
-        return dict(self.spec.sizes)
 
     @property
     def operand(self) -> str:

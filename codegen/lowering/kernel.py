@@ -198,7 +198,7 @@ class KernelLowering:
         sizes = ", ".join(f"{index} = {size}" for index, size in self.whole.items())
         return NotLoweredError(
             Diagnostic(
-                f"the smallest tiles of this kernel, which hold {sizes} whole, do not fit in a thread's stack",
+                f"the smallest tiles of this kernel, which hold {sizes} whole, do not fit in {self.program.target.holder}",
                 self._lead_span,
                 "make the features smaller, or sum over one of them at a time",
             )

@@ -16,6 +16,7 @@ from attn_dsl.codegen.schedule.tiling import Tiles
 from attn_dsl.codegen.specialisation import Specialisation
 from attn_dsl.codegen.storage import Layouts
 from attn_dsl.codegen.targets import target_of
+from attn_dsl.planning.extents import with_own_extents
 from attn_dsl.planning.partition import KernelPlan
 from attn_dsl.planning.plan import ProgramPlan
 
@@ -61,14 +62,14 @@ def lower(
 
 def _context(plan: ProgramPlan, spec: Specialisation) -> ProgramContext:
     """What all kernels of the program share."""
-    sizes, dtypes = dict(spec.sizes), dict(spec.dtypes)
+    sizes, dtypes = with_own_extents(plan.cascade, dict(spec.sizes)), dict(spec.dtypes)
     plan, target = plan.at(sizes), target_of(spec.architecture)
     types = result_types(plan.cascade, dtypes)
     widths = Widths(plan.cascade, dtypes, sizes, plan.params, WIDE if spec.wide else NARROW)
     layouts = Layouts(plan, types, dtypes, sizes, widths, target.machine.parts)
     buffers = layouts.buffers()
     held = {tensor: layouts.held(tensor) for tensor in types.kinds}
-    return ProgramContext(plan, spec, target, types, held, widths, buffers, layouts.storage(buffers))
+    return ProgramContext(plan, spec, sizes, target, types, held, widths, buffers, layouts.storage(buffers))
 
 
 __all__ = ["LoweredKernel", "Lowering", "lower"]

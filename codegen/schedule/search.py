@@ -50,6 +50,11 @@ class Shape:
         features."""
         return max((len(n.axes) for n in living_nodes(self.body)), default=0)
 
+    @property
+    def largest(self) -> int:
+        """The most elements of any value."""
+        return max((prod(self.lanes[a] for a in n.axes) for n in living_nodes(self.body)), default=0)
+
     def operand(self, otherwise: str) -> str:
         """The widest dtype that products are taken in."""
         return max((p.operand for p in self.products), key=width, default=otherwise)
@@ -64,7 +69,7 @@ class Candidate:
     schedule: Schedule
     least_stream: int
     least_beside: int
-    accepts: Callable[[Shape], bool] | None = None
+    accepts: Callable[[Shape], bool]
 
 
 Found = TypeVar("Found")
@@ -84,7 +89,7 @@ def search(
         steps = candidates(taken)
         found, shape = cut(steps[0])
     for step, after in zip(steps, (*steps[1:], None), strict=True):
-        if step.accepts is None or step.accepts(shape):
+        if step.accepts(shape):
             return found
         if after is not None:
             found, shape = cut(after)

@@ -18,12 +18,13 @@ from attn_dsl.planning.plan import ProgramPlan
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """``candidates``: how a kernel may be cut into tiles, the best first. ``refinements``: what else to try
+    """``holder``: what a tile must fit in, in words; ``candidates``: how a kernel may be cut into tiles, the best first. ``refinements``: what else to try
     where one is found, once compiled, to spill registers. ``limits_registers``: whether its compiler can be
     told how many a thread may take. ``reserved``: whether a name is a word of the language it prints;
     ``emit``: a program as source text."""
 
     machine: Machine
+    holder: str
     candidates: Callable[[Demand], tuple[Candidate, ...]]
     refinements: tuple[Schedule, ...]
     limits_registers: bool

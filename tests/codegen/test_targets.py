@@ -33,10 +33,10 @@ def paper(architecture: str) -> Target:
         return f"{architecture}: {plan.cascade.name}\n" + "\n".join(tile_text(k.body) for k in kernels)
 
     def candidates(demand: Demand) -> tuple[Candidate, ...]:
-        return (Candidate(Schedule(4, 8, 1, 1), 1, 1),)
+        return (Candidate(Schedule(4, 8, 1, 1), 1, 1, lambda shape: True),)
 
     machine = Machine(pads=False, widens=True, double_products=True, skips=True, parts=True)
-    return Target(machine, candidates, (), False, lambda name: name == "S", emit)
+    return Target(machine, "a page", candidates, (), False, lambda name: name == "S", emit)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ def target(architecture: str) -> Target:
     """The one there is."""
     del architecture
     machine = Machine(pads=False, widens=True, double_products=True, skips=True, parts=True)
-    return Target(machine, candidates, (), False, is_reserved, emit_module)
+    return Target(machine, "a thread's stack", candidates, (), False, is_reserved, emit_module)
 
 
 def candidates(demand: Demand) -> tuple[Candidate, ...]:

@@ -12,6 +12,7 @@ from attn_dsl.codegen.targets.triton.emit import emit_module
 from attn_dsl.codegen.targets.triton.words import is_reserved
 from attn_dsl.ir.dtypes import width
 
+MOST_ELEMENTS = 1 << 20  # of a tensor of Triton's (TRITON_MAX_TENSOR_NUMEL)
 # From the table's own to ever smaller tiles, shared by more warps.
 REFINEMENTS = (
     Schedule(),
@@ -34,6 +35,7 @@ def target(architecture: str) -> Target:
     )
     return Target(
         machine=machine,
+        holder=f"a tensor of Triton's, which has {MOST_ELEMENTS:,} elements at most",
         candidates=partial(candidates, most_stages=2 if is_hip else 16, interpreted=interpreted),
         refinements=() if interpreted else REFINEMENTS,
         limits_registers=family == "cuda",
@@ -52,7 +54,7 @@ def candidates(demand: Demand, *, most_stages: int, interpreted: bool) -> tuple[
         Candidate(small, LEAST_LANES, 1, _has_matrices),
         # A stream that shares its lanes with features may have too few left for a product over it alone.
         Candidate(beside, LEAST_LANES, LEAST_LANES, _has_matrices),
-        Candidate(least, 1, 1),
+        Candidate(least, 1, 1, _is_a_tensor),
     )
 
 
@@ -77,9 +79,13 @@ def _schedule(
     )  # fmt: skip
 
 
+def _is_a_tensor(shape: Shape) -> bool:
+    return shape.largest <= MOST_ELEMENTS
+
+
 def _is_of_matrices(shape: Shape) -> bool:
-    return not shape.is_thin and shape.widest <= 2
+    return _is_a_tensor(shape) and not shape.is_thin and shape.widest <= 2
 
 
 def _has_matrices(shape: Shape) -> bool:
-    return not shape.is_thin and (shape.widest <= 2 or len(shape.products) > 0)
+    return _is_a_tensor(shape) and not shape.is_thin and (shape.widest <= 2 or len(shape.products) > 0)
