@@ -1,5 +1,4 @@
-"""This build beside another one: ``python -m benchmarks.against CHECKOUT [--case NAME] [--length N]
-[--seconds S]``.
+"""This build beside another one: ``python -m benchmarks.against CHECKOUT [--case NAME]``.
 
 Forward and backward of the benchmark's cases on the CPU, by two processes that take turns call by call, one
 with this checkout's compiler and one with the other's, so that what the machine does meanwhile hits both

@@ -1,5 +1,4 @@
-"""Whether every process generates the same bytes: ``python -m benchmarks.determinism [--seeds 10] [--random
-50]``.
+"""Whether every process generates the same bytes: ``python -m benchmarks.determinism [--seeds 10]``.
 
 The source of a kernel names its entry in the cache, and the order of a set of names is another one in each
 process (PYTHONHASHSEED). Every example and some random mechanisms, forward and backward, as Triton and as

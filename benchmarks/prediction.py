@@ -1,5 +1,4 @@
-"""``python -m benchmarks.prediction``: the account's least time beside what was measured, for every cell of
-the results.
+"""``python -m benchmarks.prediction``: the account's least time beside what was measured, cell by cell.
 
 The rates of the machine are those that were measured with the results (products, copies). That of
 exponentials is measured beside a product, and scaled to the results' product, unless a run before has kept

@@ -1,5 +1,4 @@
-"""What the kernels of every example take, with no GPU present: ``python -m benchmarks.resources [--write]
-[--backward] [NAME...]``.
+"""What the kernels of every example take, with no GPU: ``python -m benchmarks.resources [--write] [NAME...]``.
 
 Each example is compiled ahead of time for four architectures in bf16 at 128 features, for the first of them
 at 64 too, with the schedule it gets by default; ``--backward``: its backward pass. Prints a table;

@@ -1,5 +1,4 @@
-"""Native kernels under g++'s sanitizers: ``python -m benchmarks.sanitizers [--kind address] [--kind
-thread]``.
+"""Native kernels under g++'s sanitizers: ``python -m benchmarks.sanitizers [--kind thread]``.
 
 ``address``: with undefined behaviour, of every example, forward and backward, at lengths 0, 1 and primes,
 with features of 1, 17 and 80 (``--features``); what is read out of place, misaligned, or overflows ends the

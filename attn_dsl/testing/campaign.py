@@ -1,5 +1,4 @@
-"""A long run of random mechanisms against the reference: ``python -m attn_dsl.testing.campaign --cases
-3000``.
+"""A long run of random mechanisms against the reference: ``python -m attn_dsl.testing.campaign``.
 
 A case is a number: its text, its arguments and so its outcome follow from the seed and the number alone, and
 ``--first`` takes a run up where another ended. What fails is made as simple as can be and printed whole, to
