@@ -55,7 +55,7 @@ class Build:
 @click.option("--length", "lengths", multiple=True, type=int, default=(1024, 4096), show_default=True)
 @click.option("--features", default=64, show_default=True)
 @click.option("--seconds", default=2.0, show_default=True, help="Of measuring, for each cell.")
-@click.option("--out", type=click.Path(path_type=Path), help="The cells as JSON.")
+@click.option("--out", type=click.Path(path_type=Path), help="The cells, and the machine, as JSON.")
 @click.option("--worker", is_flag=True, hidden=True)
 def main(
     checkout: Path | None, chosen: tuple[str, ...], lengths: tuple[int, ...], features: int, seconds: float,
@@ -97,7 +97,18 @@ def main(
                 f"{what}: {statistics.geometric_mean(ratios):.3f} in the mean of {len(ratios)}, least {min(ratios):.3f}"
             )
     if out is not None:
-        out.write_text(json.dumps(cells, indent=1) + "\n")
+        from benchmarks.__main__ import machine
+
+        told = {"machine": machine("cpu"), "there": _commit(checkout), "cells": cells}
+        out.write_text(json.dumps(told, indent=1) + "\n")
+
+
+def _commit(checkout: Path) -> str:
+    """What is compared with."""
+    told = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=checkout, capture_output=True, text=True, check=False
+    )
+    return told.stdout.strip() or checkout.name
 
 
 def _cell(
