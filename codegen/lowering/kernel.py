@@ -55,12 +55,10 @@ class KernelLowering:
             raise self._too_large()
         schedule, context, body = found
         axes = self._axes(context, body)
-        indices = dict.fromkeys(i for i, _ in self._lanes(context.tiles))
-        blocks = {**dict(self._lanes(context.tiles))}
         used = {i for axis in axes for i, _ in axis.parts}
         constants = tuple(
-            (_tile_name(context.namer, i), blocks[i])
-            for i in indices
+            (_tile_name(context.namer, i), lanes)
+            for i, lanes in dict(self._lanes(context.tiles)).items()
             if i in used or i not in self.bands.values()
         )
         arguments = tuple(context.arguments.values())

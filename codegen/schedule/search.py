@@ -63,8 +63,7 @@ class Shape:
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """One way to cut a kernel. ``least_stream``: lanes of a stream; ``least_beside``: of one that shares its
-    lanes with whole indices. ``accepts``: whether a kernel cut so will do; None of the last resort, which
-    always will."""
+    lanes with whole indices. ``accepts``: whether a kernel cut so will do."""
 
     schedule: Schedule
     least_stream: int
